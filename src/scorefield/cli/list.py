@@ -1,0 +1,105 @@
+"""``scorefield list``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from scorefield import RECIPES
+from scorefield.errors import unknown
+from scorefield.recipes import CATALOG, describe
+
+PLURALS = {noun if noun.endswith("s") else f"{noun}s": kinds for noun, kinds in CATALOG.values()}
+
+
+def list_names(
+    what: str | None = None,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """List what there is to choose from.
+
+    Parameters
+    ----------
+    what
+        recipes, schedules, samplers, networks, datasets, grids, …; everything if not given.
+    as_json
+        Print one line of JSON.
+    """
+    sections = {"recipes", *PLURALS}
+    if what is not None and what not in sections:
+        raise unknown("list", what, ["recipes", *PLURALS])
+    chosen = ["recipes", *PLURALS] if what is None else [what]
+    found = {name: _rows(name) for name in chosen}
+    if as_json:
+        print(json.dumps(found))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for name in chosen:
+        _print(console, name, found[name], details=what is not None)
+
+
+def _rows(section: str) -> list[dict[str, Any]]:
+    """The entries of a section as plain facts."""
+    if section == "recipes":
+        return [{"name": name, "summary": _recipe_summary(name)} for name in RECIPES]
+    rows = []
+    for name, cls in PLURALS[section].items():
+        words = describe(cls)
+        row: dict[str, Any] = {"name": name, "summary": words.summary}
+        if section == "samplers":
+            made = cls()
+            row |= {
+                "order": made.order,
+                "stochastic": made.stochastic,
+                "evaluations": made.evaluations_per_step,
+            }
+        row["settings"] = {key: _setting(value) for key, (value, _) in words.arguments.items()}
+        row["meaning"] = {key: text for key, (_, text) in words.arguments.items()}
+        row["reference"] = words.reference
+        rows.append(row)
+    return rows
+
+
+def _setting(value: object) -> Any:  # noqa: ANN401
+    """A default as JSON can say it: a number, a word, a list, or the name of a kind."""
+    for _, kinds in CATALOG.values():
+        for name, cls in kinds.items():
+            if type(value) is cls:
+                return name
+    if isinstance(value, float) and value == float("inf"):
+        return "inf"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _recipe_summary(name: str) -> str:
+    from scorefield.recipes import to_dict
+
+    plain = to_dict(RECIPES[name])
+    parts = [plain[key]["kind"] for key in ("data", "network", "schedule", "parameterization")]
+    return f"{', '.join(parts)}; {plain['training']['budget']}"
+
+
+def _print(console: Any, name: str, rows: list[dict[str, Any]], *, details: bool) -> None:  # noqa: ANN401
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    extra = [key for key in ("order", "stochastic", "evaluations") if key in rows[0]]
+    for head in ("name", *extra, "what it is"):
+        table.add_column(head, no_wrap=head == "name", overflow="fold")
+    for row in rows:
+        text = row["summary"]
+        if details and "settings" in row:
+            for key, value in row["settings"].items():
+                text += f"\n  {key} = {value}: {row['meaning'][key]}"
+            text += f"\n  {row['reference']}" if row["reference"] else ""
+        facts = [
+            "yes" if row[k] is True else "no" if row[k] is False else str(row[k]) for k in extra
+        ]
+        table.add_row(row["name"], *facts, text)
+    console.print(table)

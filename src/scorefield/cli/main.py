@@ -1,0 +1,62 @@
+"""The command ``scorefield``: which commands there are, and how all of them fail."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from scorefield import __version__
+from scorefield.errors import InputError
+
+app = App(
+    name="scorefield",
+    help="Score-based and diffusion generative models, on the machine you have.",
+    help_epilogue="Start with: scorefield train mnist10k -o runs/first. Every command takes --debug, "
+    "which shows where an error came from.",
+    version=__version__,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+# By import path: a command's module, and torch with it, is loaded when the command is used.
+app.command("scorefield.cli.train:train", help="Train a recipe, or go on with a run.")
+app.command("scorefield.cli.sample:sample", help="Draw samples from a trained model.")
+app.command("scorefield.cli.show:show", help="Tell what a model is and how its training went.")
+app.command(
+    "scorefield.cli.list:list_names", name="list", help="List what there is to choose from."
+)
+app.command(
+    "scorefield.cli.plot:app", name="plot", help="Draw grids, animations, paths, schedules, losses."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for a user's error, 130 when interrupted.
+
+    Arguments:
+        argv: the words after the program's name; those of the process if not given.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        app(words, exit_on_error=False, print_error=False)
+    except (InputError, CycloptsError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"scorefield: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("scorefield: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has had enough.
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())

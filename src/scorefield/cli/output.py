@@ -1,0 +1,76 @@
+"""What commands say: progress bars for people, lines of JSON for programs, silence for neither."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def say(text: str, *, as_json: bool, **facts: Any) -> None:  # noqa: ANN401
+    """Print the result of a command on standard output.
+
+    Arguments:
+        text: for people.
+        as_json: print one line of JSON in its place.
+        facts: what the line holds.
+    """
+    print(json.dumps(facts) if as_json else text, flush=True)
+
+
+def remark(text: str) -> None:
+    """Print something worth knowing on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def bar(what: str, *, as_json: bool) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on a terminal; gives a function of the share done and a few words beside it.
+
+    With ``as_json`` it writes at most one line a second, ``{"event": "progress", ...}``, to standard
+    output; without a terminal it is silent.
+
+    Arguments:
+        what: what is being done.
+        as_json: for programs.
+    """
+    if as_json:
+        yield _json_lines(what)
+    elif not sys.stderr.isatty():
+        yield lambda share, words: None
+    else:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(what, total=1.0, words="")
+            yield lambda share, words: progress.update(task, completed=min(share, 1), words=words)
+
+
+def _json_lines(what: str) -> Callable[[float, str], None]:
+    last = 0.0
+
+    def line(share: float, words: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 1:
+            last = time.monotonic()
+            event = {"event": "progress", "doing": what, "share": round(share, 4), "words": words}
+            print(json.dumps(event), flush=True)
+
+    return line

@@ -1,0 +1,226 @@
+"""``scorefield plot``."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from cyclopts import App, Parameter
+from numpy.typing import NDArray
+
+from scorefield import InputError, Schedule, load
+from scorefield.atomic import check_writable
+from scorefield.cli.output import bar, say
+from scorefield.cli.sample import _sampling, watched
+from scorefield.errors import unknown
+from scorefield.recipes import CATALOG, from_dict
+from scorefield.training import read_log
+from scorefield.viz import (
+    frames,
+    image_grid,
+    picture,
+    plot_loss,
+    plot_paths,
+    plot_schedules,
+    save_animation,
+    save_image,
+)
+
+app = App(name="plot", help="Draw grids, animations, paths, schedules, losses.")
+
+Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+Number = Annotated[int, Parameter(name=["--number", "-n"])]
+Json = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+@app.command
+def grid(
+    source: str,
+    /,
+    *,
+    n: Number = 100,
+    out: Out = Path("grid.png"),
+    columns: int | None = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the first images of a data set, or of an .npz file of samples.
+
+    Parameters
+    ----------
+    source
+        A data set (see: scorefield list datasets), or an .npz file that `sample` wrote.
+    n
+        How many.
+    out
+        The picture.
+    columns
+        Images in a row; about a square if not given.
+    as_json
+        Print one line of JSON.
+    """
+    check_writable(out)
+    if n < 1:
+        raise InputError(f"the number of images must be at least 1, got {n}")
+    datasets = next(kinds for noun, kinds in CATALOG.values() if noun == "dataset")
+    if source in datasets:
+        arrays = datasets[source]().load("train")
+        x, _ = arrays.batch(torch.arange(min(n, len(arrays))))
+        drawn = picture(x, arrays.spec, columns=columns, title=source)
+    elif source.endswith(".npz"):
+        drawn = image_grid(_images(Path(source))[:n], columns)
+    else:
+        raise unknown("data set or .npz file", source, datasets)
+    save_image(drawn, out)
+    say(str(out), as_json=as_json, event="done", out=str(out))
+
+
+def _images(path: Path) -> NDArray[np.uint8]:
+    try:
+        with np.load(path) as content:
+            if "images" not in content:
+                raise InputError(f"{path} has no 'images'; it has {', '.join(content)}")
+            images: NDArray[np.uint8] = content["images"]
+            return images
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+@app.command
+def animation(
+    run: str,
+    /,
+    *overrides: str,
+    n: Number = 64,
+    out: Out = Path("animation.gif"),
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    label: int | None = None,
+    fps: float = 12.0,
+    as_json: Json = False,
+) -> None:
+    """Draw noise turning into samples.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    overrides
+        Settings of the sampler, such as sampler.grid=karras.
+    n
+        How many samples.
+    out
+        The animation: .gif, .webp or .mp4.
+    sampler
+        Way from noise to data (see: scorefield list samplers).
+    steps
+        Times in the sampler's grid.
+    seed
+        Seed of the samples.
+    label
+        The class wanted; every class in turn if not given; -1 for none.
+    fps
+        Pictures a second.
+    as_json
+        Print lines of JSON.
+    """
+    check_writable(out)
+    model = load(run)
+    use = _sampling(model, sampler, steps, overrides)
+    with bar(f"sampling {run}", as_json=as_json) as advance:
+        walk = model.trajectory(n, label=label, sampler=use.sampler, steps=use.steps, seed=seed)
+        shown = frames(watched(walk, use.steps, advance), model.denoiser.schedule, model.spec)
+        save_animation(shown, out, fps=fps)
+    say(str(out), as_json=as_json, event="done", out=str(out))
+
+
+@app.command
+def paths(
+    run: str,
+    /,
+    *overrides: str,
+    n: Number = 5,
+    out: Out = Path("paths.png"),
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    label: int | None = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the paths x(t) of every number of some samples, from noise to data.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    overrides
+        Settings of the sampler, such as sampler.grid=karras.
+    n
+        How many samples.
+    out
+        The picture.
+    sampler
+        Way from noise to data (see: scorefield list samplers).
+    steps
+        Times in the sampler's grid.
+    seed
+        Seed of the samples.
+    label
+        The class wanted; every class in turn if not given; -1 for none.
+    as_json
+        Print lines of JSON.
+    """
+    check_writable(out)
+    model = load(run)
+    use = _sampling(model, sampler, steps, overrides)
+    with bar(f"sampling {run}", as_json=as_json) as advance:
+        walk = model.trajectory(n, label=label, sampler=use.sampler, steps=use.steps, seed=seed)
+        walked = watched(walk, use.steps, advance)
+        title = f"{type(use.sampler).__name__}, {use.steps} steps"
+        drawn = plot_paths(walked, model.denoiser.schedule, model.spec, title)
+    save_image(drawn, out)
+    say(str(out), as_json=as_json, event="done", out=str(out))
+
+
+@app.command
+def schedule(*names: str, out: Out = Path("schedules.png"), as_json: Json = False) -> None:
+    """Draw α, σ and log-SNR of schedules over time.
+
+    Parameters
+    ----------
+    names
+        Schedules (see: scorefield list schedules); all of them if none is given.
+    out
+        The picture.
+    as_json
+        Print one line of JSON.
+    """
+    check_writable(out)
+    interface: type[Any] = Schedule
+    kinds = CATALOG[interface][1]
+    chosen = {name: from_dict(interface, name) for name in names or kinds}
+    save_image(plot_schedules(chosen), out)
+    say(str(out), as_json=as_json, event="done", out=str(out))
+
+
+@app.command
+def loss(*runs: str, out: Out = Path("loss.png"), as_json: Json = False) -> None:
+    """Draw the training loss of runs over the images seen.
+
+    Parameters
+    ----------
+    runs
+        Run folders.
+    out
+        The picture.
+    as_json
+        Print one line of JSON.
+    """
+    check_writable(out)
+    if not runs:
+        raise InputError("a run folder is needed, such as runs/demo")
+    save_image(plot_loss({run: read_log(run) for run in runs}), out)
+    say(str(out), as_json=as_json, event="done", out=str(out))

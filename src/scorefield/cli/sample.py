@@ -1,0 +1,147 @@
+"""``scorefield sample``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+from torch import Tensor
+
+from scorefield import InputError, Model, Sampling, Step, load
+from scorefield.atomic import check_writable, whole_file
+from scorefield.cli.output import bar, say
+from scorefield.recipes import from_dict, override, to_dict
+from scorefield.viz import frames, picture, save_animation, save_image, save_images
+
+PICTURES, ANIMATIONS = (".png",), (".gif", ".webp", ".mp4")
+
+
+def sample(
+    run: str,
+    /,
+    *overrides: str,
+    n: Annotated[int, Parameter(name=["--number", "-n"])] = 16,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("samples.png"),
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    label: int | None = None,
+    first: int = 0,
+    batch: int = 256,
+    columns: int | None = None,
+    fps: float = 12.0,
+    device: str = "cpu",
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Draw samples from a trained model.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    overrides
+        Settings of the sampler, such as sampler.order=3 or sampler.grid=karras.
+    n
+        How many samples.
+    out
+        Where to: .png a grid, .gif .webp .mp4 an animation, .npz arrays, without ending a folder.
+    sampler
+        Way from noise to data (see: scorefield list samplers).
+    steps
+        Times in the sampler's grid.
+    seed
+        Seed of the whole set; sample i is the same however many are drawn.
+    label
+        The class wanted; every class in turn if not given; -1 for none.
+    first
+        Place of the first sample in the set.
+    batch
+        Samples computed at once.
+    columns
+        Images in a row of a grid.
+    fps
+        Pictures a second in an animation.
+    device
+        Where to compute, such as cpu or cuda.
+    as_json
+        Print lines of JSON.
+    """
+    check_writable(out)
+    if out.suffix not in ("", ".npz", *PICTURES, *ANIMATIONS):
+        known = ", ".join([".npz", *PICTURES, *ANIMATIONS])
+        raise InputError(f"cannot write '{out.name}'; endings are {known}, or none for a folder")
+    model = load(run, device=device)
+    sampling = _sampling(model, sampler, steps, overrides)
+    ask: dict[str, Any] = {"label": label, "seed": seed, "first": first}
+    ask |= {"sampler": sampling.sampler, "steps": sampling.steps}
+    begin = time.perf_counter()
+    with bar(f"sampling {run}", as_json=as_json) as advance:
+        if out.suffix in ANIMATIONS:
+            schedule = model.denoiser.schedule
+            walk = watched(model.trajectory(n, **ask), sampling.steps, advance)
+            save_animation(frames(walk, schedule, model.spec, columns=columns), out, fps=fps)
+        else:
+            parts = []
+            for share, new in model.draw(n, **ask, batch=batch):
+                advance(share, f"{share * n / (time.perf_counter() - begin):.0f} samples/s")
+                parts.append(new)
+            _write(model, torch.cat(parts), model.labels(n, label, first), out, columns, first)
+    seconds = time.perf_counter() - begin
+    facts = {"samples": n, "sampler": to_dict(sampling.sampler), "steps": sampling.steps}
+    say(
+        f"{out}: {n} samples in {seconds:.1f} s",
+        as_json=as_json,
+        event="done",
+        out=str(out),
+        seconds=round(seconds, 3),
+        seed=seed,
+        **facts,
+    )
+
+
+def watched(
+    walk: Iterator[Step], steps: int, advance: Callable[[float, str], None]
+) -> Iterator[Step]:
+    """The steps of a walk, with a progress bar moved at each."""
+    for made, step in enumerate(walk, 1):
+        yield step
+        advance(made / (steps + 1), f"t = {float(step.t):.3f}")
+
+
+def _sampling(
+    model: Model, sampler: str | None, steps: int | None, overrides: Sequence[str]
+) -> Sampling:
+    """The model's own sampling with what was asked for on top."""
+    words = [f"sampler={sampler}"] if sampler else []
+    words += [f"steps={steps}"] if steps is not None else []
+    sampling = model.recipe.sampling
+    for word in [*words, *overrides]:
+        sampling = from_dict(Sampling, override(to_dict(sampling), word))
+    return sampling
+
+
+def _write(
+    model: Model, x: Tensor, labels: Tensor | None, out: Path, columns: int | None, first: int
+) -> None:
+    """Write samples in the form that the ending of the path says."""
+    if out.suffix in PICTURES:
+        save_image(picture(x, model.spec, columns=columns), out)
+        return
+    arrays = model.spec.to_arrays(x)
+    if out.suffix == ".npz":
+        stored: dict[str, Any] = {"images" if model.spec.is_image else "samples": arrays}
+        stored |= {} if labels is None else {"labels": labels.numpy()}
+        with whole_file(out) as temporary:
+            np.savez_compressed(temporary, **stored)
+        return
+    if not model.spec.is_image:
+        raise InputError(f"a folder of pictures needs images; write these samples to {out}.npz")
+    names = [f"{first + i:06d}" for i in range(len(x))]
+    if labels is not None:
+        names = [f"{name}-{int(label)}" for name, label in zip(names, labels, strict=True)]
+    save_images(arrays, out, names)  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""``scorefield show``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from scorefield.cli.output import say
+from scorefield.models import read_header
+from scorefield.training import read_log
+
+
+def show(
+    run: str,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Tell what a model is and how its training went.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    as_json
+        Print one line of JSON.
+    """
+    header = read_header(run)
+    recipe, spec = json.loads(header["recipe"]), json.loads(header["spec"])
+    log = read_log(run) if Path(run).is_dir() else []
+    lines = [line for line in log if "loss" in line]
+    facts = {
+        "run": run,
+        "scorefield": header["scorefield"],
+        "step": int(header["step"]),
+        "recipe": recipe,
+        "spec": spec,
+        "training": _course(lines),
+        "notes": [line["note"] for line in log if "note" in line],
+    }
+    say(_text(facts), as_json=as_json, **facts)
+
+
+def _course(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the training went, from the lines of its log."""
+    if not lines:
+        return {}
+    quarter = max(1, len(lines) // 4)
+    late, before = lines[-quarter:], lines[-2 * quarter : -quarter] or lines[:1]
+    loss, earlier = (sum(p["loss"] for p in part) / len(part) for part in (late, before))
+    return {
+        "images": lines[-1]["images"],
+        "seconds": lines[-1]["seconds"],
+        "rate": round(lines[-1]["images"] / max(lines[-1]["seconds"], 1e-9), 1),
+        "loss": loss,
+        "loss_before": earlier,
+    }
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """The facts for people."""
+    recipe, spec, course = facts["recipe"], facts["spec"], facts["training"]
+    shape = " × ".join(map(str, spec["shape"]))
+    labels = f", {spec['classes']} classes" if spec["classes"] else ""
+    rows = [
+        ("model", f"{facts['run']}, step {facts['step']:,}, Scorefield {facts['scorefield']}"),
+        ("data", f"{_brief(recipe['data'])}: {shape}{labels}, σ_data {spec['sigma_data']:.4f}"),
+        ("network", _brief(recipe["network"])),
+        ("schedule", _brief(recipe["schedule"])),
+        ("predicts", recipe["parameterization"]["kind"]),
+        ("times", _brief(recipe["objective"]["times"])),
+        ("training", _brief(recipe["training"])),
+        (
+            "sampling",
+            f"{_brief(recipe['sampling']['sampler'])}, {recipe['sampling']['steps']} steps",
+        ),
+    ]
+    if course:
+        trend = "still falling" if course["loss"] < 0.99 * course["loss_before"] else "level"
+        rows.append(
+            (
+                "went",
+                f"{course['images']:,} images in {course['seconds']:.0f} s ({course['rate']:.0f}/s); "
+                f"loss {course['loss']:.4f} over the last quarter, "
+                f"{course['loss_before']:.4f} before it: {trend}",
+            )
+        )
+    rows += [("note", note) for note in facts["notes"]]
+    return "\n".join(f"{name:>9}  {text}" for name, text in rows)
+
+
+def _brief(thing: dict[str, Any]) -> str:
+    """An object on one line: its kind, then its settings."""
+    settings = [
+        f"{key}={value['kind'] if isinstance(value, dict) else value}"
+        for key, value in thing.items()
+        if key != "kind" and value is not None
+    ]
+    return " ".join([*([thing["kind"]] if "kind" in thing else []), *settings])

@@ -1,0 +1,1 @@
+"""The mathematics: schedules, parameterizations, denoisers, SDEs, the training objective."""

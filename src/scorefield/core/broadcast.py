@@ -1,0 +1,19 @@
+"""How a number per sample meets a tensor per sample; the only broadcasting rule of the library."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def expand(value: Tensor, like: Tensor) -> Tensor:
+    """Give ``value`` the dtype, the device and as many trailing axes as ``like`` has.
+
+    Arguments:
+        value: shape () or (B,), usually float64.
+        like: shape (B, ...).
+
+    Returns:
+        ``value`` as () or (B, 1, ..., 1), ready to multiply ``like``.
+    """
+    value = value.to(device=like.device, dtype=like.dtype)
+    return value if value.ndim == 0 else value.reshape(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,141 @@
+"""A denoiser is an estimate of E[x₀ | x_t]; noise, score and velocity are read from it.
+
+ε̂ = (x - α x̂₀)/σ,   ∇ log p_t = -ε̂/σ,   v = α' x̂₀ + σ' ε̂
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scorefield.core.broadcast import expand
+from scorefield.core.parameterizations import Parameterization
+from scorefield.core.schedules import Schedule, as_time
+
+
+class Denoiser(nn.Module, ABC):
+    """An estimate of the clean data, E[x₀ | x_t], on a schedule.
+
+    Arguments:
+        schedule: the path x_t = α x₀ + σ ε that the estimate is for.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+
+    @abstractmethod
+    def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        """E[x₀ | x_t].
+
+        Arguments:
+            x: the noisy state x_t, shape (B, ...).
+            t: the time, shape () or (B,), 0 for data to 1 for noise.
+            cond: conditions by name, such as ``label`` of shape (B,).
+        """
+
+    def noise(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        """E[ε | x_t], shape (B, ...); the arguments are those of `forward`."""
+        return noise_from(self.schedule, x, self(x, t, **cond), t)
+
+    def score(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        """∇ log p_t(x), shape (B, ...); the arguments are those of `forward`."""
+        _, sigma = self.schedule(t)
+        out: Tensor = -self.noise(x, t, **cond) / expand(sigma, x)
+        return out
+
+    def velocity(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        """dx/dt of the probability-flow ODE, v = α' x̂₀ + σ' ε̂, shape (B, ...)."""
+        x0: Tensor = self(x, t, **cond)
+        alpha_rate, sigma_rate = self.schedule.rates(t)
+        eps = noise_from(self.schedule, x, x0, t)
+        return expand(alpha_rate, x) * x0 + expand(sigma_rate, x) * eps
+
+
+def noise_from(schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+    """The noise that x and an estimate of x₀ imply, ε̂ = (x - α x̂₀)/σ.
+
+    Arguments:
+        schedule: the path.
+        x: the state x_t, shape (B, ...).
+        x0: an estimate of x₀, shape (B, ...).
+        t: the time, shape () or (B,).
+    """
+    alpha, sigma = schedule(t)
+    return (x - expand(alpha, x) * x0) / expand(sigma, x)
+
+
+class NetworkDenoiser(Denoiser):
+    """A network behind a parameterization, in coordinates where the data have mean 0.
+
+        x̂₀ = m + c_skip (x - α m) + c_out F(c_in (x - α m), c_noise)
+
+    Arguments:
+        network: called as ``network(x, c_noise, **cond)`` with c_noise of shape (B,).
+        schedule: the path.
+        parameterization: what the network's output means.
+        mean: m, the mean of the data, one number for each channel (or one for all).
+
+    Reference: Karras et al. 2022, eq. 7, for the four coefficients. arXiv:2206.00364
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        parameterization: Parameterization,
+        mean: Sequence[float] = (0.0,),
+    ) -> None:
+        super().__init__(schedule)
+        self.network = network
+        self.parameterization = parameterization
+        self.mean = tuple(mean)
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        t = as_time(t).expand(len(x))
+        mean, centred = self._centre(x, t)
+        skip, out = self.parameterization.inversion(self.schedule, t)
+        return mean + expand(skip, x) * centred + expand(out, x) * self._network(centred, t, cond)
+
+    def loss(self, x0: Tensor, t: Tensor, eps: Tensor, **cond: Tensor | None) -> Tensor:
+        """Squared error on the network's own target, averaged over the axes of a sample.
+
+            ‖F - (a (x₀ - m) + b ε)‖² / D
+
+        The target is formed directly from x₀ and ε, so nothing cancels at small σ.
+
+        Arguments:
+            x0: clean data, shape (B, ...).
+            t: times, shape (B,).
+            eps: standard normal noise, shape (B, ...).
+            cond: conditions by name.
+
+        Returns:
+            The loss of each sample, shape (B,), float32 or better.
+        """
+        t = as_time(t)
+        alpha, sigma = self.schedule(t)
+        a, b = self.parameterization.target(self.schedule, t)
+        mean = self._mean(x0)
+        x = expand(alpha, x0) * (x0 - mean) + expand(sigma, x0) * eps
+        target = expand(a, x0) * (x0 - mean) + expand(b, x0) * eps
+        return (self._network(x, t, cond) - target).square().flatten(1).mean(1)
+
+    def _network(self, centred: Tensor, t: Tensor, cond: dict[str, Tensor | None]) -> Tensor:
+        scale = expand(self.parameterization.input_scale(self.schedule, t), centred)
+        condition = self.parameterization.condition(self.schedule, t)
+        out: Tensor = self.network(scale * centred, condition.to(centred), **cond)
+        # The network may compute in bfloat16; what is made of it may not.
+        return out.to(centred.dtype)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device)
+        return mean.reshape(-1, *[1] * (x.ndim - 2))
+
+    def _centre(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        mean = self._mean(x)
+        alpha, _ = self.schedule(t)
+        return mean, x - expand(alpha, x) * mean

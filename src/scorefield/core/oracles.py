@@ -1,0 +1,199 @@
+"""Denoisers that are exact: what every sampler, objective and network is held against.
+
+For Gaussian data, Gaussian mixtures and finite data sets, E[x₀ | x_t] and p_t are known in closed
+form. Components are kept in their eigenbases, so that one factorization serves every time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from scorefield.core.broadcast import expand
+from scorefield.core.denoisers import Denoiser
+from scorefield.core.schedules import Schedule, as_time
+from scorefield.errors import InputError
+
+
+class MixtureDenoiser(Denoiser):
+    """The exact denoiser of a mixture of Gaussians Σ_k w_k N(μ_k, C_k).
+
+        x̂₀ = Σ_k r_k [ μ_k + α C_k (α² C_k + σ² I)⁻¹ (x - α μ_k) ],   r_k ∝ w_k N(x; α μ_k, α² C_k + σ² I)
+
+    Arguments:
+        schedule: the path.
+        weights: w_k, shape (K,), positive; they are normalized.
+        means: μ_k, shape (K, D).
+        covariances: C_k, shape (K, D, D), positive semi-definite.
+
+    Reference: Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.116 and eq. 2.117.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    variances: Tensor
+    basis: Tensor
+
+    def __init__(
+        self, schedule: Schedule, weights: Tensor, means: Tensor, covariances: Tensor
+    ) -> None:
+        super().__init__(schedule)
+        count, dim = means.shape
+        if weights.shape != (count,) or covariances.shape != (count, dim, dim):
+            raise InputError(
+                f"weights (K,), means (K, D), covariances (K, D, D) were expected, got "
+                f"{tuple(weights.shape)}, {tuple(means.shape)}, {tuple(covariances.shape)}"
+            )
+        if not bool((weights > 0).all()):
+            raise InputError(f"weights must be positive, got {weights.tolist()}")
+        variances, basis = torch.linalg.eigh(covariances.double())
+        if not bool((variances > -1e-9 * variances.abs().amax()).all()):
+            raise InputError(
+                f"covariances must be positive semi-definite, got an eigenvalue {variances.min():g}"
+            )
+        self.register_buffer("log_weights", torch.log(weights.double() / weights.double().sum()))
+        self.register_buffer("means", means.double())
+        self.register_buffer("variances", variances.clamp(min=0))
+        self.register_buffer("basis", basis)
+
+    def _centred(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x in each component's eigenbasis and its variances there, (B, K, D); α as (B, 1, 1)."""
+        alpha, sigma = (v.to(x.device).expand(len(x)).reshape(-1, 1, 1) for v in self.schedule(t))
+        offset = x.double().flatten(1)[:, None] - alpha * self.means
+        coordinates = torch.einsum("bkd,kde->bke", offset, self.basis)
+        return coordinates, alpha**2 * self.variances + sigma**2, alpha
+
+    def _log_components(self, coordinates: Tensor, variances: Tensor) -> Tensor:
+        # log w_k N(x; α μ_k, α² C_k + σ² I), shape (B, K)
+        quadratic = (coordinates**2 / variances).sum(-1)
+        log_det = torch.log(2 * math.pi * variances).sum(-1)
+        return self.log_weights - 0.5 * (quadratic + log_det)
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        coordinates, variances, alpha = self._centred(x, as_time(t))
+        share = torch.softmax(self._log_components(coordinates, variances), dim=1)
+        shrunk = alpha * self.variances / variances * coordinates
+        means = self.means + torch.einsum("bke,kde->bkd", shrunk, self.basis)
+        return (share[..., None] * means).sum(1).to(x.dtype).reshape(x.shape)
+
+    def log_prob(self, x: Tensor, t: Tensor | float = 0.0) -> Tensor:
+        """log p_t(x) in nats, shape (B,); at t = 0 the density of the data itself.
+
+        Arguments:
+            x: states, shape (B, D).
+            t: the time, shape () or (B,).
+        """
+        coordinates, variances, _ = self._centred(x, as_time(t))
+        return torch.logsumexp(self._log_components(coordinates, variances), dim=1)
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """n exact samples of the data, shape (n, D), float64.
+
+        Arguments:
+            n: how many.
+            generator: the source of randomness, on the CPU.
+        """
+        weights = self.log_weights.exp().cpu()
+        k = torch.multinomial(weights, n, replacement=True, generator=generator)
+        z = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
+        z = self.variances.cpu()[k].sqrt() * z
+        return self.means.cpu()[k] + torch.einsum("ne,nde->nd", z, self.basis.cpu()[k])
+
+
+class GaussianDenoiser(Denoiser):
+    """The exact denoiser of Gaussian data N(m, C); its probability flow is known too.
+
+        x̂₀ = m + α C (α² C + σ² I)⁻¹ (x - α m)
+
+    Arguments:
+        schedule: the path.
+        mean: m, shape (D,).
+        covariance: C, shape (D, D), positive semi-definite.
+
+    Reference: Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.116.
+    """
+
+    def __init__(self, schedule: Schedule, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__(schedule)
+        one = torch.ones(1, dtype=torch.float64)
+        self.mixture = MixtureDenoiser(schedule, one, mean[None], covariance[None])
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        x0: Tensor = self.mixture(x, t)
+        return x0
+
+    def log_prob(self, x: Tensor, t: Tensor | float = 0.0) -> Tensor:
+        """log p_t(x) in nats, shape (B,), for x of shape (B, D)."""
+        return self.mixture.log_prob(x, t)
+
+    def flow(self, x: Tensor, t: Tensor | float, s: Tensor | float) -> Tensor:
+        """The exact probability-flow map from time t to time s.
+
+            x_s = α_s m + U √((α_s² Λ + σ_s²) / (α_t² Λ + σ_t²)) Uᵀ (x_t - α_t m)
+
+        Arguments:
+            x: states at time t, shape (B, D).
+            t: the time of x, shape ().
+            s: the time wanted, shape ().
+        """
+        basis, variances, mean = (
+            self.mixture.basis[0],
+            self.mixture.variances[0],
+            self.mixture.means[0],
+        )
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.schedule(t), self.schedule(s)
+        scale = torch.sqrt(
+            (alpha_s**2 * variances + sigma_s**2) / (alpha_t**2 * variances + sigma_t**2)
+        )
+        coordinates = (x.double() - alpha_t * mean) @ basis
+        return (alpha_s * mean + (scale * coordinates) @ basis.T).to(x.dtype)
+
+
+class EmpiricalDenoiser(Denoiser):
+    """The ideal denoiser of a finite data set: the best that memorizing it can do.
+
+        x̂₀ = Σ_j softmax_j( -‖x - α x_j‖² / 2σ² ) x_j
+
+    Arguments:
+        schedule: the path.
+        data: the data points x_j, shape (N, ...).
+
+    Reference: Karras et al. 2022, Elucidating the Design Space, App. B.3, eq. 57. arXiv:2206.00364
+    """
+
+    data: Tensor
+
+    def __init__(self, schedule: Schedule, data: Tensor) -> None:
+        super().__init__(schedule)
+        if len(data) == 0:
+            raise InputError("a data set needs at least 1 point, got 0")
+        self.register_buffer("data", data)
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
+        share = torch.softmax(self._log_kernels(x, as_time(t)), dim=1)
+        return (share @ self.data.to(x.dtype).flatten(1)).reshape(x.shape)
+
+    def log_prob(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """log p_t(x) in nats, shape (B,): a kernel density estimate with bandwidth σ/α; t > 0.
+
+        Arguments:
+            x: states, shape (B, ...).
+            t: the time, shape () or (B,).
+        """
+        t = as_time(t)
+        _, sigma = self.schedule(t)
+        dim = x[0].numel()
+        log_norm = math.log(len(self.data)) + 0.5 * dim * torch.log(2 * math.pi * sigma**2)
+        return torch.logsumexp(self._log_kernels(x, t), dim=1) - log_norm.to(x)
+
+    def _log_kernels(self, x: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = self.schedule(t)
+        flat = x.flatten(1)
+        # ‖x - α x_j‖² up to ‖x‖² would be a matrix product, but would cancel at small σ.
+        scaled = flat / expand(alpha, flat)
+        distance = torch.cdist(
+            scaled, self.data.to(x.dtype).flatten(1), compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        return -0.5 * (distance * expand(alpha / sigma, flat)) ** 2

@@ -1,0 +1,299 @@
+"""Noising paths x_t = α(t) x₀ + σ(t) ε for t from 0 (data) to 1 (noise).
+
+α and σ define a path. Everything else, the drift f, the diffusion g and the log-SNR with its inverse,
+is derived once in `Schedule`, and overridden only where a closed form is faster: given α and σ with
+α/σ decreasing there is exactly one SDE dx = f x dt + g dw with those marginals.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scorefield.errors import InputError
+
+# log-SNR at which a path with α(1) = 0 is cut off where a finite number is needed: σ/α = 148, as in VP.
+LOG_SNR_FLOOR = -10.0
+
+
+def as_time(t: Tensor | float) -> Tensor:
+    """Times are float64 wherever they are computed; they meet the dtype of x last."""
+    return torch.as_tensor(t, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """A Gaussian noising path x_t = α(t) x₀ + σ(t) ε on t ∈ [0, 1]; t = 0 is data, t = 1 is noise.
+
+    α/σ must decrease. Two methods, `alpha` and `sigma`, define one; the rest follows:
+
+        f = α'/α,   g² = 2σσ' - 2fσ²,   log-SNR = log α²/σ²
+    """
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """Signal scale α(t), of the shape of ``t``."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """Noise scale σ(t), of the shape of ``t``."""
+
+    @property
+    def t_min(self) -> float:
+        """The smallest time a network is shown; the result of sampling is x̂₀ there."""
+        return 1e-3
+
+    def __call__(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        """α(t) and σ(t) in float64."""
+        t = as_time(t)
+        return self.alpha(t), self.sigma(t)
+
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        """α'(t) and σ'(t), by forward-mode differentiation unless a path knows better."""
+        t = as_time(t)
+        one = torch.ones_like(t)
+        alpha: Tensor = torch.func.jvp(self.alpha, (t,), (one,))[1]
+        sigma: Tensor = torch.func.jvp(self.sigma, (t,), (one,))[1]
+        return alpha, sigma
+
+    def log_snr(self, t: Tensor | float) -> Tensor:
+        """log α²/σ², decreasing in t; infinite where α or σ is 0."""
+        alpha, sigma = self(t)
+        return 2 * (torch.log(alpha) - torch.log(sigma))
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        """The time of a log-SNR, the inverse of `log_snr`, held to [0, 1]; by bisection."""
+        target = as_time(log_snr)
+        low, high = torch.zeros_like(target), torch.ones_like(target)
+        for _ in range(60):
+            mid = (low + high) / 2
+            noisy = self.log_snr(mid) < target
+            low, high = torch.where(noisy, low, mid), torch.where(noisy, mid, high)
+        return (low + high) / 2
+
+    def drift(self, t: Tensor | float) -> Tensor:
+        """f(t) = α'/α of the forward SDE dx = f x dt + g dw."""
+        t = as_time(t)
+        return self.rates(t)[0] / self.alpha(t)
+
+    def diffusion(self, t: Tensor | float) -> Tensor:
+        """g(t) = √(2σσ' - 2fσ²) of the forward SDE dx = f x dt + g dw."""
+        alpha, sigma = self(t)
+        alpha_rate, sigma_rate = self.rates(t)
+        return torch.sqrt(2 * sigma * (sigma_rate - sigma * alpha_rate / alpha))
+
+
+@dataclass(frozen=True)
+class LinearBeta(Schedule):
+    """Paths whose signal decays as α = exp(-½ ∫β) with β linear in time; VP and sub-VP share it."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min < self.beta_max < math.inf:
+            raise InputError(
+                f"0 < beta_min < beta_max must hold, got beta_min={self.beta_min}, "
+                f"beta_max={self.beta_max}"
+            )
+
+    def beta(self, t: Tensor) -> Tensor:
+        """β(t) = β_min + t (β_max - β_min)."""
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def log_alpha(self, t: Tensor) -> Tensor:
+        """log α(t) = -½ ∫₀ᵗ β."""
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(self.log_alpha(t))
+
+    def drift(self, t: Tensor | float) -> Tensor:
+        return -0.5 * self.beta(as_time(t))
+
+    def _time_of(self, log_alpha: Tensor) -> Tensor:
+        # The root of ¼ Δ t² + ½ β_min t + log α = 0, written so that nothing cancels at small t.
+        c = -4 * log_alpha
+        t = c / (self.beta_min + torch.sqrt(self.beta_min**2 + c * (self.beta_max - self.beta_min)))
+        return t.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class VP(LinearBeta):
+    """The variance-preserving path: DDPM's noise in continuous time.
+
+        α(t) = exp(-½ ∫β),   σ(t)² = 1 - α(t)²,   β(t) = β_min + t (β_max - β_min)
+
+    Its SDE has f = -½ β and g² = β.
+
+    Arguments:
+        beta_min: β(0), the rate at which noise enters at the data end; above 0.
+        beta_max: β(1); above beta_min.
+
+    Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 11 and App. B.
+        arXiv:2011.13456
+    """
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        # α² = sigmoid(log-SNR)
+        return self._time_of(-0.5 * torch.nn.functional.softplus(-as_time(log_snr), threshold=50))
+
+
+@dataclass(frozen=True)
+class SubVP(LinearBeta):
+    """The sub-variance-preserving path of Song et al.: less noise than VP at every time.
+
+        α(t) = exp(-½ ∫β),   σ(t) = 1 - α(t)²,   β(t) = β_min + t (β_max - β_min)
+
+    Its SDE has f = -½ β and g² = β (1 - α⁴); likelihoods are its strength.
+
+    Arguments:
+        beta_min: β(0), the rate at which noise enters at the data end; above 0.
+        beta_max: β(1); above beta_min.
+
+    Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 12 and eq. 29.
+        arXiv:2011.13456
+    """
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return -torch.expm1(2 * self.log_alpha(t))
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        # r = α/σ gives r α² + α - r = 0; the root is divided by r so that r → ∞ stays finite.
+        inverse = torch.exp(-0.5 * as_time(log_snr))
+        return self._time_of(torch.log(2 / (inverse + torch.sqrt(inverse**2 + 4))))
+
+
+@dataclass(frozen=True)
+class VE(Schedule):
+    """The variance-exploding path with geometric noise levels.
+
+        α(t) = 1,   σ(t) = σ_min (σ_max/σ_min)ᵗ
+
+    Its SDE has f = 0 and g² = 2 σ² log(σ_max/σ_min). σ(0) = σ_min, so t = 0 is a valid time.
+
+    Arguments:
+        sigma_min: the smallest noise level, in units of the data; above 0.
+        sigma_max: the largest, about the largest distance between two data points.
+
+    Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 9 and App. C.
+        arXiv:2011.13456
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+            raise InputError(
+                f"0 < sigma_min < sigma_max must hold, got sigma_min={self.sigma_min}, "
+                f"sigma_max={self.sigma_max}"
+            )
+
+    @property
+    def t_min(self) -> float:
+        return 0.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        sigma = torch.exp(-0.5 * as_time(log_snr))
+        t = torch.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)
+        return t.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class TutorialVE(Schedule):
+    """The variance-exploding path of the score-SDE tutorial, dx = ςᵗ dw.
+
+        α(t) = 1,   σ(t)² = (ς²ᵗ - 1) / (2 log ς)
+
+    Its SDE has f = 0 and g = ςᵗ. Note that the spread of the data at time t is σ(t), not g(t):
+    9.8 against 25 at t = 1 for ς = 25.
+
+    Arguments:
+        base: ς, the base of the exponential; above 1.
+
+    Reference: Song, Generative Modeling by Estimating Gradients of the Data Distribution (tutorial).
+        https://yang-song.net/blog/2021/score/
+    """
+
+    base: float = 25.0
+
+    def __post_init__(self) -> None:
+        if not 1 < self.base < math.inf:
+            raise InputError(f"base must be above 1, got {self.base}")
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        log_base = math.log(self.base)
+        return torch.sqrt(torch.expm1(2 * t * log_base) / (2 * log_base))
+
+    def diffusion(self, t: Tensor | float) -> Tensor:
+        return torch.as_tensor(self.base, dtype=torch.float64) ** as_time(t)
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        log_base = math.log(self.base)
+        t = torch.log1p(2 * log_base * torch.exp(-as_time(log_snr))) / (2 * log_base)
+        return t.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """The cosine path: signal and noise are the legs of a right triangle.
+
+        α(t) = cos(½πt),   σ(t) = sin(½πt)
+
+    No signal is left at t = 1. `DDPM(betas=CosineBetas())` is the discrete chain with its offset.
+
+    Reference: Nichol & Dhariwal 2021, Improved DDPM, eq. 17 with s = 0. arXiv:2102.09672
+    """
+
+    def alpha(self, t: Tensor) -> Tensor:
+        # sin of the complement is exactly 0 at t = 1, where cos(½π) would leave 6e-17.
+        return torch.sin(0.5 * math.pi * (1 - t))
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sin(0.5 * math.pi * t)
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        return torch.atan(torch.exp(-0.5 * as_time(log_snr))) * 2 / math.pi
+
+
+@dataclass(frozen=True)
+class Flow(Schedule):
+    """The straight path of flow matching and rectified flow.
+
+        α(t) = 1 - t,   σ(t) = t
+
+    Its SDE has f = -1/(1 - t) and g² = 2t/(1 - t); the velocity of the path is ε - x₀.
+
+    Reference: Lipman et al. 2023, Flow Matching for Generative Modeling, eq. 20 with σ_min = 0 and
+        time reversed. arXiv:2210.02747
+    """
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(as_time(t))
+        return -one, one
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        return torch.sigmoid(-0.5 * as_time(log_snr))

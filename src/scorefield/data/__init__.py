@@ -1,0 +1,1 @@
+"""Data sets: light descriptions that load arrays. They know nothing of models."""

@@ -1,0 +1,1 @@
+"""Networks: light configurations that build torch modules. They know nothing of schedules."""

@@ -1,0 +1,21 @@
+"""What a network is to the rest: a light config that builds a heavy module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class NetworkConfig(ABC):
+    """A description of a network; `build` makes the module for data of a given shape.
+
+    The module is called as ``module(x, c_noise, label=None)``: x of shape (B, ...) with unit variance,
+    c_noise of shape (B,), label of shape (B,) with -1 for "no label". It returns the shape of x.
+    """
+
+    @abstractmethod
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """The module for samples of ``shape`` (C, H, W) or (D,) with ``classes`` classes, 0 for none."""

@@ -1,0 +1,96 @@
+"""A residual multilayer perceptron, for points and other vectors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scorefield.errors import InputError
+from scorefield.nets.base import NetworkConfig
+from scorefield.nets.layers import Conditioning, SinusoidalFeatures
+
+FEATURES = 64
+
+
+@dataclass(frozen=True)
+class MLPConfig(NetworkConfig):
+    """A residual MLP on the flattened sample, with the noise level added in every block.
+
+        F(x, c_noise, label): (B, ...) -> (B, ...)
+
+    Arguments:
+        width: hidden units; at least 1.
+        depth: residual blocks of two layers; at least 1.
+        dropout: share of activations dropped in training; from 0 to below 1.
+        conditional: use the labels when the data have them.
+
+    Reference: He et al. 2016, Identity Mappings in Deep Residual Networks, fig. 4e. arXiv:1603.05027
+    """
+
+    width: int = 128
+    depth: int = 3
+    dropout: float = 0.0
+    conditional: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must lie from 0 to below 1, got {self.dropout}")
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return MLP(self, math.prod(shape), classes if self.conditional else 0)
+
+
+class MLP(nn.Module):
+    """The module of an `MLPConfig`.
+
+    Arguments:
+        config: its description.
+        size: numbers in a sample.
+        classes: number of classes, 0 for none.
+    """
+
+    def __init__(self, config: MLPConfig, size: int, classes: int) -> None:
+        super().__init__()
+        width = config.width
+        self.conditioning = Conditioning(SinusoidalFeatures(FEATURES), FEATURES, width, classes)
+        self.stem = nn.Linear(size, width)
+        self.blocks = nn.ModuleList(MLPBlock(width, config.dropout) for _ in range(config.depth))
+        self.head = nn.Linear(width, size)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        condition = self.conditioning(c_noise, label)
+        hidden = self.stem(x.flatten(1))
+        for block in self.blocks:
+            hidden = block(hidden, condition)
+        out: Tensor = self.head(functional.silu(hidden))
+        return out.reshape(x.shape)
+
+
+class MLPBlock(nn.Module):
+    """A residual block of two layers, the conditioning added between them.
+
+    Arguments:
+        width: units in and out.
+        dropout: share of activations dropped in training.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.first = nn.Linear(width, width)
+        self.condition = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        hidden = self.first(functional.silu(self.norm(x))) + self.condition(condition)
+        out: Tensor = x + self.second(self.dropout(functional.silu(hidden)))
+        return out

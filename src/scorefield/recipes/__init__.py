@@ -1,0 +1,23 @@
+"""Recipes: the catalog of names, the configuration they travel as, and the presets."""
+
+from scorefield.recipes.budget import Budget
+from scorefield.recipes.catalog import CATALOG
+from scorefield.recipes.config import from_dict, override, to_dict
+from scorefield.recipes.describe import Description, describe
+from scorefield.recipes.presets import RECIPES, find_recipe
+from scorefield.recipes.recipe import Recipe, Sampling, Training
+
+__all__ = [
+    "CATALOG",
+    "RECIPES",
+    "Budget",
+    "Description",
+    "Recipe",
+    "Sampling",
+    "Training",
+    "describe",
+    "find_recipe",
+    "from_dict",
+    "override",
+    "to_dict",
+]

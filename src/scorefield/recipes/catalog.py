@@ -1,0 +1,110 @@
+"""The one table of names: what can be said on a command line, in a recipe and in a checkpoint.
+
+Adding a thing to the library is one class and one line here; help texts, checks, docs tables and the
+contract tests follow from it.
+"""
+
+from __future__ import annotations
+
+from scorefield.core import ddpm, objective, parameterizations, schedules
+from scorefield.data import base as data_base
+from scorefield.data import mnist, toy
+from scorefield.nets import base as nets_base
+from scorefield.nets import mlp, scorenet, unet
+from scorefield.samplers import ancestral, base, exponential, flow, grids, stochastic
+
+SCHEDULES: dict[str, type[schedules.Schedule]] = {
+    "vp": schedules.VP,
+    "subvp": schedules.SubVP,
+    "ve": schedules.VE,
+    "ve-tutorial": schedules.TutorialVE,
+    "cosine": schedules.Cosine,
+    "flow": schedules.Flow,
+    "ddpm": ddpm.DDPM,
+}
+
+BETAS: dict[str, type[ddpm.Betas]] = {
+    "linear": ddpm.LinearBetas,
+    "quadratic": ddpm.QuadraticBetas,
+    "cosine": ddpm.CosineBetas,
+    "constant": ddpm.ConstantBetas,
+    "sigmoid": ddpm.SigmoidBetas,
+    "given": ddpm.GivenBetas,
+}
+
+PARAMETERIZATIONS: dict[str, type[parameterizations.Parameterization]] = {
+    "x0": parameterizations.X0,
+    "noise": parameterizations.Noise,
+    "v": parameterizations.V,
+    "velocity": parameterizations.Velocity,
+    "score": parameterizations.Score,
+    "edm": parameterizations.EDM,
+}
+
+TIMES: dict[str, type[objective.Times]] = {
+    "uniform": objective.UniformTimes,
+    "knots": objective.KnotTimes,
+    "log-normal": objective.LogNormalTimes,
+    "logit-normal": objective.LogitNormalTimes,
+    "uniform-log-snr": objective.UniformLogSNRTimes,
+}
+
+WEIGHTINGS: dict[str, type[objective.Weighting]] = {
+    "unit": objective.Unit,
+    "snr": objective.SNR,
+    "min-snr": objective.MinSNR,
+    "likelihood": objective.Likelihood,
+}
+
+COUPLINGS: dict[str, type[objective.Coupling]] = {
+    "independent": objective.Independent,
+}
+
+SAMPLERS: dict[str, type[base.Sampler]] = {
+    "ddim": ancestral.DDIM,
+    "ddpm": ancestral.Ancestral,
+    "euler": flow.Euler,
+    "heun": flow.Heun,
+    "dpm++": exponential.DPMSolverPP,
+    "dpm++sde": exponential.SDEDPMSolverPP,
+    "euler-maruyama": stochastic.EulerMaruyama,
+    "pc": stochastic.PredictorCorrector,
+}
+
+GRIDS: dict[str, type[grids.Grid]] = {
+    "uniform": grids.UniformTime,
+    "log-snr": grids.UniformLogSNR,
+    "karras": grids.Karras,
+    "knots": grids.Knots,
+}
+
+NETWORKS: dict[str, type[nets_base.NetworkConfig]] = {
+    "unet": unet.UNetConfig,
+    "scorenet": scorenet.ScoreNetConfig,
+    "mlp": mlp.MLPConfig,
+}
+
+DATASETS: dict[str, type[data_base.Dataset]] = {
+    "mnist": mnist.MNIST,
+    "mnist10k": mnist.MNIST10k,
+    "mixture": toy.Mixture,
+    "ramp": toy.Ramp,
+    "spiral": toy.Spiral,
+    "moons": toy.Moons,
+    "checkerboard": toy.Checkerboard,
+    "swiss-roll": toy.SwissRoll,
+}
+
+# An interface, what it is called in an error, and the kinds of it.
+CATALOG: dict[type, tuple[str, dict[str, type]]] = {
+    schedules.Schedule: ("schedule", dict(SCHEDULES)),
+    ddpm.Betas: ("betas", dict(BETAS)),
+    parameterizations.Parameterization: ("parameterization", dict(PARAMETERIZATIONS)),
+    objective.Times: ("times", dict(TIMES)),
+    objective.Weighting: ("weighting", dict(WEIGHTINGS)),
+    objective.Coupling: ("coupling", dict(COUPLINGS)),
+    base.Sampler: ("sampler", dict(SAMPLERS)),
+    grids.Grid: ("grid", dict(GRIDS)),
+    nets_base.NetworkConfig: ("network", dict(NETWORKS)),
+    data_base.Dataset: ("dataset", dict(DATASETS)),
+}

@@ -1,0 +1,129 @@
+"""Recipes by name. A variant is its parent with what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scorefield.core.ddpm import DDPM
+from scorefield.core.objective import (
+    KnotTimes,
+    LogitNormalTimes,
+    LogNormalTimes,
+    Objective,
+    UniformTimes,
+)
+from scorefield.core.parameterizations import EDM, Noise, Velocity
+from scorefield.core.schedules import VE, VP, Flow, SubVP
+from scorefield.data.mnist import MNIST, MNIST10k
+from scorefield.data.toy import Mixture, Moons, Spiral
+from scorefield.errors import InputError, unknown
+from scorefield.nets.mlp import MLPConfig
+from scorefield.nets.unet import UNetConfig
+from scorefield.recipes.config import from_dict, override, to_dict
+from scorefield.recipes.recipe import Recipe, Sampling, Training
+
+_MNIST = Recipe(
+    data=MNIST(),
+    network=UNetConfig(),
+    schedule=VE(sigma_min=0.002, sigma_max=80.0),
+    parameterization=EDM(),
+    objective=Objective(times=LogNormalTimes(mean=-0.6, std=1.4)),
+    training=Training(lr=3e-3, optimizer="muon"),
+)
+
+_VP = replace(_MNIST, schedule=VP(), objective=Objective(times=UniformTimes()))
+
+_TOY = Recipe(
+    data=Moons(),
+    network=MLPConfig(),
+    schedule=VP(),
+    parameterization=EDM(),
+    objective=Objective(times=UniformTimes()),
+    training=Training(budget="30s", batch=512, lr=2e-3, precision="fp32", compile="off"),
+    sampling=Sampling(steps=25),
+)
+
+RECIPES: dict[str, Recipe] = {
+    "mnist": _MNIST,
+    "mnist10k": replace(_MNIST, data=MNIST10k()),
+    "mnist-vp": _VP,
+    "mnist-subvp": replace(_VP, schedule=SubVP()),
+    "mnist-ve": replace(_VP, schedule=VE(sigma_min=0.01, sigma_max=50.0)),
+    "mnist-ddpm": replace(
+        _VP, schedule=DDPM(), parameterization=Noise(), objective=Objective(times=KnotTimes())
+    ),
+    "mnist-flow": replace(
+        _VP,
+        schedule=Flow(),
+        parameterization=Velocity(),
+        objective=Objective(times=LogitNormalTimes()),
+    ),
+    "moons": _TOY,
+    "spiral": replace(_TOY, data=Spiral()),
+    "mixture-1d": replace(_TOY, data=Mixture()),
+}
+
+
+def find_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by the name of a preset or from a file, with overrides applied in order.
+
+    A YAML or JSON file holds the keys of a recipe; ``base: NAME`` starts from a preset.
+
+    Arguments:
+        name: a preset, or the path of a .yaml, .yml or .json file.
+        overrides: dotted assignments, such as ``network.width=64`` or ``schedule=subvp``.
+
+    Raises:
+        InputError: for a name that is neither, a file that cannot be read, or keys and values that
+            do not fit.
+    """
+    if name in RECIPES:
+        recipe = RECIPES[name]
+    elif Path(name).suffix in (".yaml", ".yml", ".json"):
+        recipe = from_dict(Recipe, _read(Path(name)))
+    else:
+        raise unknown("recipe", name, RECIPES)
+    for assignment in overrides:
+        # Back to objects each time, so that a new kind brings its defaults for the next override.
+        recipe = from_dict(Recipe, override(to_dict(recipe), assignment))
+    return recipe
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from yaml import YAMLError
+
+    from scorefield.recipes.yaml import read_yaml
+
+    try:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} must hold the keys of a recipe, got {found!r}")
+    base = found.pop("base", None)
+    if base is None:
+        return found
+    if base not in RECIPES:
+        raise unknown("recipe", base, RECIPES)
+    return _merged(to_dict(RECIPES[base]), found)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``over`` laid on ``under``, key by key; a mapping with a kind of its own replaces the whole."""
+    out = dict(under)
+    for key, value in over.items():
+        old = out.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and _same_kind(old, value):
+            out[key] = _merged(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+def _same_kind(under: dict[str, Any], over: dict[str, Any]) -> bool:
+    return "kind" not in over or over["kind"] == under.get("kind")

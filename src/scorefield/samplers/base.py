@@ -1,0 +1,172 @@
+"""What a sampler is: one generator over a time grid, which yields where it stands.
+
+The consumer decides what a trajectory, a preview, a progress bar or an early stop is. The grid ends at
+t_min and the result is the denoised estimate there: that one rule stands for all last-step variants.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.core.broadcast import expand
+from scorefield.core.denoisers import Denoiser, noise_from
+from scorefield.core.schedules import Schedule
+from scorefield.errors import InputError
+from scorefield.samplers.grids import Grid, UniformTime
+from scorefield.samplers.noise import Noise, seeded
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+
+
+class Step(NamedTuple):
+    """One stop of a sampler: the time, the state there and the estimate of the clean data."""
+
+    t: Tensor
+    x: Tensor
+    x0: Tensor
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """A way from noise to data on any schedule."""
+
+    grid: Grid = UniformTime()
+    stochastic: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def order(self) -> int:
+        """Order of convergence: global error is O(1/steps^order), in law for stochastic samplers."""
+
+    @property
+    def evaluations_per_step(self) -> int:
+        """Denoiser evaluations at each time of the grid but the last."""
+        return 1
+
+    @abstractmethod
+    def walk(
+        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
+    ) -> Iterator[Step]:
+        """Yield a `Step` at each time of the grid.
+
+        Arguments:
+            denoise: called as ``denoise(x, t)``, gives E[x₀ | x_t].
+            schedule: the path the denoiser is for.
+            x: the state at ``times[0]``, shape (B, ...).
+            times: decreasing times, shape (n,), float64.
+            noise: called with a state, gives standard normal noise of its shape.
+        """
+
+
+def posterior_step(
+    schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, eta: float, noise: Noise
+) -> Tensor:
+    """A step from t to s < t given an estimate of x₀, by the DDIM family of posteriors.
+
+        x_s = α_s x̂₀ + √(σ_s² - ς²) ε̂ + ς z,   ς = η (σ_s/σ_t) √(σ_t² - (α_t/α_s)² σ_s²)
+
+    η = 1 is the posterior q(x_s | x_t, x₀) of the forward process, η = 0 has no noise.
+
+    Arguments:
+        schedule: the path.
+        x: the state x_t, shape (B, ...).
+        x0: the estimate of x₀, shape (B, ...).
+        t: the time of x, shape ().
+        s: the time wanted, shape ().
+        eta: η; at least 0.
+        noise: called with a state, gives standard normal noise of its shape.
+
+    Reference: Song et al. 2021, Denoising Diffusion Implicit Models, eq. 12 and eq. 16.
+        arXiv:2010.02502
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    between = (sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2).clamp(min=0)
+    spread = (eta * sigma_s / sigma_t * torch.sqrt(between)).clamp(max=sigma_s)
+    eps = noise_from(schedule, x, x0, t)
+    mean = expand(alpha_s, x) * x0 + expand(torch.sqrt(sigma_s**2 - spread**2), x) * eps
+    return mean if eta == 0 else mean + expand(spread, x) * noise(x)
+
+
+def trajectory(
+    denoiser: Denoiser,
+    x: Tensor | Sequence[int],
+    sampler: Sampler,
+    steps: int,
+    *,
+    start: float = 1.0,
+    noise: Noise | None = None,
+    **cond: Tensor | None,
+) -> Iterator[Step]:
+    """Walk from noise to data and yield every `Step`; the last one's x0 is the sample.
+
+    Arguments:
+        denoiser: the model.
+        x: the state at ``start``, shape (B, ...); or the shape wanted, to start from noise σ(start) z.
+        sampler: how to walk.
+        steps: number of times in the grid; at least 1.
+        start: the time to start from, above t_min and up to 1.
+        noise: called with a state, gives standard normal noise of its shape; seed 0 if not given.
+        cond: conditions by name, such as ``label`` of shape (B,).
+
+    Raises:
+        InputError: at the call, for steps or a start that the grid cannot have.
+    """
+    schedule = denoiser.schedule
+    times = sampler.grid.times(schedule, steps, start)
+    count = len(x) if isinstance(x, Tensor) else x[0]
+    noise = noise or seeded(0, range(count))
+    if not isinstance(x, Tensor):
+        anchor = next(iter([*denoiser.parameters(), *denoiser.buffers()]), torch.empty(0))
+        like = torch.empty(tuple(x), device=anchor.device)
+        x = expand(schedule(start)[1], like) * noise(like)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        x0: Tensor = denoiser(x, t, **cond)
+        if not bool(torch.isfinite(x0).all()):
+            raise InputError(f"the model's output is not finite at t = {float(t):.4g}")
+        return x0
+
+    return _without_gradients(sampler.walk(denoise, schedule, x, times, noise))
+
+
+def _without_gradients(walk: Iterator[Step]) -> Iterator[Step]:
+    # Grad mode is set around each step only: held across a yield it would leak to the consumer.
+    while True:
+        with torch.no_grad():
+            step = next(walk, None)
+        if step is None:
+            return
+        yield step
+
+
+def sample(
+    denoiser: Denoiser,
+    x: Tensor | Sequence[int],
+    sampler: Sampler,
+    steps: int,
+    *,
+    start: float = 1.0,
+    noise: Noise | None = None,
+    **cond: Tensor | None,
+) -> Tensor:
+    """The end of a `trajectory`: samples of shape (B, ...).
+
+    Arguments:
+        denoiser: the model.
+        x: the state at ``start``, shape (B, ...); or the shape wanted.
+        sampler: how to walk.
+        steps: number of times in the grid; at least 1.
+        start: the time to start from, above t_min and up to 1.
+        noise: called with a state, gives standard normal noise of its shape; seed 0 if not given.
+        cond: conditions by name, such as ``label`` of shape (B,).
+    """
+    walk = trajectory(denoiser, x, sampler, steps, start=start, noise=noise, **cond)
+    (last,) = deque(walk, maxlen=1)
+    return last.x0

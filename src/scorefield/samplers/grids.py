@@ -1,0 +1,122 @@
+"""Time grids: where a sampler looks, from the start of sampling down to t_min."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
+from scorefield.errors import InputError
+
+
+@dataclass(frozen=True)
+class Grid(ABC):
+    """A rule for the times of a sampler."""
+
+    @abstractmethod
+    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
+        """n decreasing times, float64, shape (n,), from ``start`` down to the schedule's t_min."""
+
+
+def _check(schedule: Schedule, n: int, start: float) -> None:
+    if n < 1:
+        raise InputError(f"steps must be at least 1, got {n}")
+    if not schedule.t_min < start <= 1:
+        raise InputError(f"start must lie above {schedule.t_min:g} and up to 1, got {start}")
+
+
+def _pinned(schedule: Schedule, times: Tensor, start: float) -> Tensor:
+    """Exact ends: what a round trip through log-SNR would miss by a rounding error."""
+    times = times.clone()
+    times[-1] = schedule.t_min
+    times[0] = start
+    return times
+
+
+def _log_snr_ends(schedule: Schedule, start: float) -> tuple[Tensor, Tensor]:
+    # Where no signal is left the log-SNR is -∞: count from a floor instead, and start at `start`.
+    return schedule.log_snr(start).clamp(min=LOG_SNR_FLOOR), schedule.log_snr(schedule.t_min)
+
+
+@dataclass(frozen=True)
+class UniformTime(Grid):
+    """Equal steps in time.
+
+        t_i = start + i/(n - 1) (t_min - start)
+
+    Reference: Song et al. 2021, App. D. arXiv:2011.13456
+    """
+
+    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
+        _check(schedule, n, start)
+        times = torch.linspace(start, schedule.t_min, n, dtype=torch.float64)
+        return _pinned(schedule, times, start)
+
+
+@dataclass(frozen=True)
+class UniformLogSNR(Grid):
+    """Equal steps in log-SNR, which are equal ratios of the noise level σ/α.
+
+        λ_i = λ(start) + i/(n - 1) (λ(t_min) - λ(start)),   λ = log α²/σ²
+
+    Reference: Lu et al. 2022, DPM-Solver, section 3.3. arXiv:2206.00927
+    """
+
+    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
+        _check(schedule, n, start)
+        noisy, clean = _log_snr_ends(schedule, start)
+        ramp = torch.linspace(0, 1, n, dtype=torch.float64)
+        return _pinned(schedule, schedule.time(noisy + ramp * (clean - noisy)), start)
+
+
+@dataclass(frozen=True)
+class Karras(Grid):
+    """Noise levels σ/α evenly spaced after a power, as in EDM.
+
+        σ_i = ( σ_max^(1/ρ) + i/(n - 1) (σ_min^(1/ρ) - σ_max^(1/ρ)) )^ρ
+
+    Arguments:
+        rho: ρ; larger puts more steps at low noise; above 0.
+
+    Reference: Karras et al. 2022, eq. 5. arXiv:2206.00364
+    """
+
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if not self.rho > 0:
+            raise InputError(f"rho must be above 0, got {self.rho}")
+
+    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
+        _check(schedule, n, start)
+        noisy, clean = _log_snr_ends(schedule, start)
+        high, low = torch.exp(-0.5 * noisy / self.rho), torch.exp(-0.5 * clean / self.rho)
+        ramp = torch.linspace(0, 1, n, dtype=torch.float64)
+        log_snr = -2 * self.rho * torch.log(high + ramp * (low - high))
+        return _pinned(schedule, schedule.time(log_snr), start)
+
+
+@dataclass(frozen=True)
+class Knots(Grid):
+    """The knots of a discrete chain, or evenly chosen ones among them.
+
+        t_i = k_i/N,   k_i whole numbers evenly spaced from N to 1
+
+    Arguments:
+        count: N, as in the schedule; n = N visits every knot, more than N is refused.
+
+    Reference: Ho et al. 2020, Algorithm 2; Song et al. 2021, DDIM, section 4.2, for fewer steps.
+        arXiv:2006.11239, arXiv:2010.02502
+    """
+
+    count: int = 1000
+
+    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
+        _check(schedule, n, start)
+        first = torch.floor(torch.tensor(start * self.count + 1e-9, dtype=torch.float64))
+        if n > int(first):
+            raise InputError(f"steps must be at most {int(first)}, the knots there are, got {n}")
+        return torch.linspace(float(first), 1, n, dtype=torch.float64).round() / self.count

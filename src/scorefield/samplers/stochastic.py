@@ -1,0 +1,139 @@
+"""Solvers of the reverse SDE: Euler-Maruyama, and the predictor-corrector of Song et al."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from scorefield.core.broadcast import expand
+from scorefield.core.denoisers import noise_from
+from scorefield.core.schedules import Schedule
+from scorefield.core.sde import reverse_drift
+from scorefield.errors import InputError
+from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
+from scorefield.samplers.grids import Grid, UniformTime
+from scorefield.samplers.noise import Noise
+
+
+def euler_maruyama_step(
+    schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, eta: float, noise: Noise
+) -> Tensor:
+    """One Euler-Maruyama step of the reverse SDE from t to s < t.
+
+        x_s = x_t + (s - t) [ v - ½ η² g² ∇log p_t ] + η g √(t - s) z
+
+    Arguments:
+        schedule: the path.
+        x: the state x_t, shape (B, ...).
+        x0: the estimate of x₀, shape (B, ...).
+        t: the time of x, shape ().
+        s: the time wanted, shape ().
+        eta: η; 1 for Anderson's reverse SDE.
+        noise: called with a state, gives standard normal noise of its shape.
+    """
+    if schedule(t)[0] == 0:
+        # f and g are infinite where no signal is left; the exact transition is not.
+        return posterior_step(schedule, x, x0, t, s, min(eta, 1.0), noise)
+    x_mean = x + expand(s - t, x) * reverse_drift(schedule, x, x0, t, eta)
+    spread = eta * schedule.diffusion(t) * torch.sqrt(t - s)
+    return x_mean + expand(spread, x) * noise(x)
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Sampler):
+    """The Euler-Maruyama method for the reverse SDE.
+
+        x_s = x_t + (s - t) [ v - ½ η² g² ∇log p_t ] + η g √(t - s) z
+
+    It needs hundreds of steps. Where no signal is left (flow matching's t = 1) f and g are infinite,
+    and the first step is the exact posterior's.
+
+    Arguments:
+        grid: the times to visit.
+        eta: η; 1 for Anderson's reverse SDE; above 0.
+
+    Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, App. D; 'em' of the
+        tutorial. arXiv:2011.13456
+    """
+
+    grid: Grid = UniformTime()
+    eta: float = 1.0
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.eta > 0:
+            raise InputError(f"eta must be above 0, got {self.eta}; use Euler for 0")
+
+    def walk(
+        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
+    ) -> Iterator[Step]:
+        for t, s in pairwise(times):
+            x0 = denoise(x, t)
+            yield Step(t, x, x0)
+            x = euler_maruyama_step(schedule, x, x0, t, s, self.eta, noise)
+        yield Step(times[-1], x, denoise(x, times[-1]))
+
+
+@dataclass(frozen=True)
+class PredictorCorrector(Sampler):
+    """A step of the reverse SDE, then Langevin steps that pull the state back to its marginal.
+
+        predictor   x ← a step from t to s
+        corrector   x ← x + δ ∇log p_s(x) + √(2δ) z,   δ = 2 (snr σ_s)²
+
+    Published, δ = 2 (snr ‖z‖/‖∇log p‖)² with norms averaged over the batch, so that a sample depends on
+    its neighbours. Since ‖σ ∇log p‖ = ‖ε̂‖, whose mean square is at most that of z and equal to it
+    where the data fill few dimensions, we take the norms' ratio to be σ.
+
+    Arguments:
+        grid: the times to visit.
+        predictor: 'euler-maruyama', or 'ancestral' for the posterior step of DDPM.
+        corrector_steps: Langevin steps after each predictor step; at least 0.
+        snr: the size of a Langevin step relative to the noise; above 0.
+
+    Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, Algorithms 2 to 5.
+        arXiv:2011.13456
+    """
+
+    grid: Grid = UniformTime()
+    predictor: Literal["euler-maruyama", "ancestral"] = "euler-maruyama"
+    corrector_steps: int = 1
+    snr: float = 0.16
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.snr > 0:
+            raise InputError(f"snr must be above 0, got {self.snr}")
+        if self.corrector_steps < 0:
+            raise InputError(f"corrector_steps must be at least 0, got {self.corrector_steps}")
+
+    @property
+    def evaluations_per_step(self) -> int:
+        return 1 + self.corrector_steps
+
+    def walk(
+        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
+    ) -> Iterator[Step]:
+        step = euler_maruyama_step if self.predictor == "euler-maruyama" else posterior_step
+        for t, s in pairwise(times):
+            x0 = denoise(x, t)
+            yield Step(t, x, x0)
+            x = step(schedule, x, x0, t, s, 1.0, noise)
+            for _ in range(self.corrector_steps):
+                x = self._corrected(schedule, x, denoise(x, s), s, noise)
+        yield Step(times[-1], x, denoise(x, times[-1]))
+
+    def _corrected(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, noise: Noise
+    ) -> Tensor:
+        _, sigma = schedule(t)
+        # δ ∇log p = -2 snr² σ ε̂ and √(2δ) = 2 snr σ
+        x = x - expand(2 * self.snr**2 * sigma, x) * noise_from(schedule, x, x0, t)
+        return x + expand(2 * self.snr * sigma, x) * noise(x)

@@ -1,0 +1,101 @@
+"""The log of a run: plain lines of JSON, and the trackers of Accelerate (TensorBoard if installed)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scorefield.errors import InputError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from scorefield.training.trainer import Progress
+
+LOG_FILE = "log.jsonl"
+EVERY = 20  # steps in a line
+
+
+class RunLog:
+    """Writes a line to ``log.jsonl`` every 20 steps, with the mean loss over them.
+
+    Arguments:
+        out: the run folder.
+        accelerator: gives the trackers; only its main process writes.
+        after: the step to go on from; later lines, of a run that was cut off, are dropped.
+    """
+
+    def __init__(self, out: Path, accelerator: Accelerator, after: int) -> None:
+        self.accelerator = accelerator
+        self.path = out / LOG_FILE
+        self.losses: list[float] = []
+        self.last: Progress | None = None
+        if not accelerator.is_main_process:
+            return
+        kept = [line for line in read_log(out) if line["step"] <= after] if after else []
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        accelerator.init_trackers("tensorboard")
+
+    def add(self, progress: Progress) -> None:
+        """Take in a step, and write when it is time."""
+        self.losses.append(progress.loss)
+        self.last = progress
+        if progress.step % EVERY == 0 or progress.step == 1:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been taken in."""
+        if self.last is None or not self.losses or not self.accelerator.is_main_process:
+            return
+        last, loss = self.last, sum(self.losses) / len(self.losses)
+        line = {
+            "step": last.step,
+            "images": last.images,
+            "seconds": round(last.seconds, 3),
+            "loss": loss,
+            "lr": last.lr,
+            "grad_norm": last.grad_norm,
+            "rate": round(last.rate, 1),
+        }
+        self._write(line)
+        self.accelerator.log({k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step)
+        self.losses = []
+
+    def note(self, text: str) -> None:
+        """Write a remark."""
+        if self.accelerator.is_main_process:
+            self._write({"step": self.last.step if self.last else 0, "note": text})
+
+    def close(self) -> None:
+        """Write the rest and close the trackers."""
+        self.flush()
+        self.accelerator.end_training()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_log(out: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; a last line that was cut off is left out.
+
+    Arguments:
+        out: the run folder.
+
+    Raises:
+        InputError: when there is no log.
+    """
+    path = Path(out) / LOG_FILE
+    if not path.is_file():
+        raise InputError(f"no {LOG_FILE} in {out}")
+    return list(_lines(path))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(text)
+        except json.JSONDecodeError:
+            return

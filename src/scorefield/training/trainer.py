@@ -1,0 +1,331 @@
+"""Training as an iterator: each step of the optimizer is a `Progress`, and the end is a `Model`."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from scorefield.atomic import check_writable, whole_file
+from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.core.objective import Objective
+from scorefield.errors import InputError
+from scorefield.models.checkpoint import MODEL_FILE, write
+from scorefield.models.model import Model
+from scorefield.recipes.budget import Budget
+from scorefield.recipes.config import from_dict, to_dict
+from scorefield.recipes.recipe import Recipe
+from scorefield.samplers.noise import stream
+from scorefield.training.ema import PowerAverage
+from scorefield.training.engine import Engine, trials
+from scorefield.training.log import RunLog
+from scorefield.training.optimizers import build_optimizers
+from scorefield.training.order import NOISE, WEIGHTS, ShuffledOrder
+from scorefield.training.state import Position, load_state, save_state, state_files
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+RECIPE_FILE, LOG_FILE, STATES, SAMPLES = "recipe.json", "log.jsonl", "state", "samples"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run stands.
+
+    Arguments:
+        step: optimizer steps made.
+        images: images seen.
+        seconds: time spent in steps.
+        spent: share of the budget used; 1 or a little more at the end.
+        loss: loss of the step; NaN before the first.
+        lr: learning rate of the step.
+        grad_norm: norm of the gradient before clipping.
+        rate: images per second of late.
+        note: what else there is to say, such as how the network computes; empty most of the time.
+    """
+
+    step: int
+    images: int
+    seconds: float
+    spent: float
+    loss: float = math.nan
+    lr: float = 0.0
+    grad_norm: float = math.nan
+    rate: float = 0.0
+    note: str = ""
+
+
+class LossModule(nn.Module):
+    """Denoiser and objective as one module, so that wrappers for many processes see its forward pass.
+
+    Arguments:
+        denoiser: what is trained.
+        objective: the loss.
+    """
+
+    def __init__(self, denoiser: NetworkDenoiser, objective: Objective) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.objective = objective
+
+    def forward(self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None) -> Tensor:
+        return self.objective.loss(self.denoiser, x0, t, eps, label).mean()
+
+
+class Trainer:
+    """The training of a recipe in a run folder; iterate over it to train.
+
+    Devices and processes are Accelerate's. The order of the data and all noise are functions of the
+    seed and the step, so a run resumed from its last state goes on as if it had not stopped.
+
+    Arguments:
+        recipe: what to train; when resuming, the one in the folder is used if none is given.
+        out: the run folder.
+        device: 'auto' for the best there is, or 'cpu'.
+        resume: go on with the run in the folder, if there is one.
+
+    Raises:
+        InputError: for data that cannot be loaded, a folder that cannot be written or already has a
+            run, and a state that cannot be resumed.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | None,
+        out: str | Path,
+        *,
+        device: str = "auto",
+        resume: bool = False,
+    ) -> None:
+        self.out = Path(out)
+        check_writable(self.out)
+        states = state_files(self.out / STATES)
+        recipe = _settled(recipe, self.out, resume)
+        self.arrays = recipe.data.load("train")
+        self.spec = self.arrays.spec
+        self.recipe = recipe.fitted(self.spec)
+        self.training = self.recipe.training
+        self.budget = Budget.parse(self.training.budget)
+        self.accelerator = _accelerator(self.out, device)
+        with torch.random.fork_rng():
+            torch.manual_seed(stream(self.training.seed, WEIGHTS))
+            self.denoiser = self.recipe.build(self.spec)
+        self.network = self.denoiser.network.to(self.accelerator.device)
+        self.optimizers = build_optimizers(
+            self.network, self.training.optimizer, self.training.lr, self.training.weight_decay
+        )
+        self.average = PowerAverage(self.network, self.training.ema)
+        self.order = ShuffledOrder(len(self.arrays), self.training.batch, self.training.seed)
+        self.generator = torch.Generator()
+        self.position = Position()
+        if states:
+            self.position = load_state(states[-1], self.network, self.average, self.optimizers)
+        self.engine = Engine(
+            self.position.precision, self.position.channels_last, self.position.compiled
+        )
+        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
+        self.optimizers = [self.accelerator.prepare(o) for o in self.optimizers]
+
+    @property
+    def model(self) -> Model:
+        """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
+        model = self.recipe.build(self.spec)
+        model.network.load_state_dict(self.average.weights())
+        model.to(self.accelerator.device).eval().requires_grad_(False)
+        return Model(model, self.recipe, self.spec, self.position.step)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the budget is spent."""
+        return self._spent() >= 1
+
+    def __iter__(self) -> Iterator[Progress]:
+        self._write_recipe()
+        log = RunLog(self.out, self.accelerator, after=self.position.step)
+        yield from self._prepared(log)
+        every = Budget.parse(self.training.checkpoint_every)
+        saved = self.position
+        self.network.train()
+        while not self.is_finished:
+            progress = self._step()
+            log.add(progress)
+            steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
+            if every.spent(seconds=seconds, images=steps * self.training.batch, steps=steps) >= 1:
+                self.save()
+                saved = self.position
+            yield progress
+        if saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
+            self.save()
+        log.close()
+
+    def save(self) -> None:
+        """Write the state of the run and its model so far."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            folder = self.out / STATES
+            save_state(folder, self.position, self.network, self.average, self.optimizers)
+            model = Model(self.denoiser, self.recipe, self.spec, self.position.step)
+            write(self.out / MODEL_FILE, model, self.average.weights())
+
+    def _write_recipe(self) -> None:
+        if self.accelerator.is_main_process:
+            with whole_file(self.out / RECIPE_FILE) as path:
+                path.write_text(json.dumps(to_dict(self.recipe), indent=2) + "\n", encoding="utf-8")
+
+    def _prepared(self, log: RunLog) -> Iterator[Progress]:
+        """Settle how the network computes: as before when resuming, else by measuring."""
+        if self.position.step == 0:
+            tried = []
+            for trial in trials(self.training, self.network, self._dry_run, self._remaining):
+                tried.append(trial)
+                if trial.failure:
+                    yield self._note(
+                        log, f"not compiled ({trial.failure}); training goes on without"
+                    )
+                elif trial.seconds:
+                    note = f"{trial.engine}: {self.training.batch / trial.seconds:.0f} images/s"
+                    if trial.engine.compiled:
+                        note += f", after {trial.preparation:.0f} s of compiling"
+                    yield self._note(log, note)
+            self.engine = min(tried, key=lambda t: t.seconds).engine
+            self.position = Position(
+                0, 0.0, self.engine.precision, self.engine.channels_last, self.engine.compiled
+            )
+        self.engine.apply(self.network)
+        if self.engine.compiled and self.position.step:
+            self._dry_run(self.engine)  # compiling is not training time
+
+    def _note(self, log: RunLog, text: str) -> Progress:
+        log.note(text)
+        return Progress(
+            self.position.step,
+            self.position.step * self.training.batch,
+            self.position.seconds,
+            self._spent(),
+            note=text,
+        )
+
+    def _spent(self) -> float:
+        return self.budget.spent(
+            seconds=self.position.seconds,
+            images=self.position.step * self.training.batch,
+            steps=self.position.step,
+        )
+
+    def _remaining(self, step_seconds: float) -> float:
+        """Seconds of training left if a step takes so long."""
+        batch = self.training.batch
+        per_step = self.budget.spent(seconds=step_seconds, images=batch, steps=1)
+        return (1 - self._spent()) / per_step * step_seconds
+
+    def _lr(self, spent: float) -> float:
+        """Linear warm-up over steps, then constant, then linear to 0 over the last part of the budget."""
+        training = self.training
+        up = min(1.0, (self.position.step + 1) / training.warmup) if training.warmup else 1.0
+        down = min(1.0, (1 - spent) / training.decay) if training.decay else 1.0
+        return training.lr * up * down
+
+    def _backward(self, engine: Engine, step: int) -> float:
+        """Gradients of the loss of a step, in as many parts as the recipe says; returns the loss."""
+        device, world = self.accelerator.device, self.accelerator.num_processes
+        x0, label = self.arrays.batch(self.order(step))
+        self.generator.manual_seed(stream(self.training.seed, NOISE, step))
+        t, eps, label = self.recipe.objective.draw(
+            self.denoiser.schedule, x0, label, self.generator
+        )
+        # Every process draws the whole batch and keeps its rows: no number of them changes a sample.
+        mine = slice(self.accelerator.process_index, None, world)
+        x0, t, eps = x0[mine].to(device), t[mine], eps[mine].to(device)
+        label = None if label is None else label[mine].to(device)
+        total = 0.0
+        for part in torch.arange(len(x0)).chunk(self.training.accumulate):
+            with engine.autocast(device):
+                loss = self.loss(
+                    x0[part], t[part], eps[part], None if label is None else label[part]
+                )
+            share = len(part) / len(x0)
+            self.accelerator.backward(loss * share)
+            total += float(loss.detach()) * share
+        return total
+
+    def _dry_run(self, engine: Engine) -> None:
+        self._backward(engine, 0)
+        self.network.zero_grad(set_to_none=True)
+
+    def _step(self) -> Progress:
+        begin = time.perf_counter()
+        step, spent = self.position.step, self._spent()
+        lr = self._lr(spent)
+        loss = self._backward(self.engine, step)
+        norm = float(
+            self.accelerator.clip_grad_norm_(self.network.parameters(), self.training.clip)
+        )
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise InputError(
+                f"the loss is {loss} and the gradient's norm {norm} at step {step + 1}; try a lower "
+                f"training.lr than {self.training.lr:g} or training.precision=fp32"
+            )
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.average.update(step + 1)
+        seconds = time.perf_counter() - begin
+        self.position = Position(
+            step + 1,
+            self.position.seconds + seconds,
+            self.engine.precision,
+            self.engine.channels_last,
+            self.engine.compiled,
+        )
+        batch = self.training.batch
+        return Progress(
+            step + 1,
+            (step + 1) * batch,
+            self.position.seconds,
+            self._spent(),
+            loss,
+            lr,
+            norm,
+            batch / seconds,
+        )
+
+
+def _accelerator(out: Path, device: str) -> Accelerator:
+    if device not in ("auto", "cpu"):
+        raise InputError(f"device must be 'auto' or 'cpu', got '{device}'")
+    from accelerate import Accelerator
+    from accelerate.utils import ProjectConfiguration, is_tensorboard_available
+
+    return Accelerator(
+        cpu=device == "cpu",
+        log_with="tensorboard" if is_tensorboard_available() else None,
+        project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
+    )
+
+
+def _settled(recipe: Recipe | None, out: Path, resume: bool) -> Recipe:
+    """The recipe to train in a folder, or the reason not to."""
+    file = out / RECIPE_FILE
+    if file.is_file() and not resume:
+        raise InputError(
+            f"{out} already has a run; resume it with --resume or choose another folder"
+        )
+    if file.is_file():
+        try:
+            stored = from_dict(Recipe, json.loads(file.read_text(encoding="utf-8")), "recipe")
+        except json.JSONDecodeError as error:
+            raise InputError(f"{file} is not JSON: {error}") from error
+        return stored
+    if recipe is None:
+        raise InputError(f"there is no run in {out} to resume")
+    return recipe

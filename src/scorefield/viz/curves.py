@@ -1,0 +1,103 @@
+"""Plots of what is behind the pictures: sample paths x(t), schedules, the loss of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+
+from scorefield.core.schedules import Schedule
+from scorefield.data.base import DataSpec
+from scorefield.errors import InputError
+from scorefield.samplers.base import Step
+from scorefield.viz.figures import new_figure, rendered
+
+SHOWN = 2000  # lines in a plot of paths; more say nothing new
+
+
+def plot_paths(
+    steps: Iterable[Step], schedule: Schedule, spec: DataSpec, title: str = ""
+) -> Image.Image:
+    """Every number of every sample as a path x(t) from noise, left, to data, right.
+
+    The dashed lines are α m ± 2 √(α² s² + σ²), twice the standard deviation of x(t) for data of mean m
+    and standard deviation s: the marginal's, not the diffusion coefficient g(t).
+
+    Arguments:
+        steps: from `trajectory`.
+        schedule: the path.
+        spec: the description of the data.
+        title: written above.
+    """
+    walked = list(steps)
+    times = torch.stack([step.t for step in walked])
+    x = torch.stack([step.x.flatten() for step in walked]).cpu().float()
+    x = x[:, torch.linspace(0, x.shape[1] - 1, min(SHOWN, x.shape[1])).long()]
+    alpha, sigma = schedule(times)
+    centre = alpha * (sum(spec.mean) / len(spec.mean))
+    spread = 2 * torch.sqrt((alpha * spec.sigma_data) ** 2 + sigma**2)
+    figure, (axes,) = new_figure()
+    axes.plot(times.numpy(), x.numpy(), color="#2a6f97", alpha=0.08, linewidth=0.5)
+    for edge, label in ((centre + spread, "α m ± 2 √(α²s² + σ²)"), (centre - spread, None)):
+        axes.plot(times.numpy(), edge.numpy(), "--", color="#c1121f", linewidth=1.2, label=label)
+    axes.set(
+        xlim=(float(times[0]), float(times[-1])), xlabel="t (1: noise, 0: data)", ylabel="x(t)"
+    )
+    axes.set_yscale("symlog", linthresh=2.0)
+    axes.set_title(title)
+    axes.legend(loc="upper right")
+    return rendered(figure)
+
+
+def plot_schedules(schedules: Mapping[str, Schedule]) -> Image.Image:
+    """α, σ and log-SNR of schedules over time.
+
+    Arguments:
+        schedules: by the name to show.
+    """
+    t = torch.linspace(1e-3, 1 - 1e-3, 400, dtype=torch.float64)
+    figure, panels = new_figure(12, 4, panels=3)
+    for name, schedule in schedules.items():
+        alpha, sigma = schedule(t)
+        for axes, values in zip(panels, (alpha, sigma, schedule.log_snr(t)), strict=True):
+            axes.plot(t.numpy(), values.numpy(), label=name)
+    for axes, label in zip(panels, ("α(t)", "σ(t)", "log α²/σ²"), strict=True):
+        axes.set(xlabel="t (0: data, 1: noise)", title=label)
+    if any(float(s.sigma(torch.ones(()).double())) > 2 for s in schedules.values()):
+        panels[1].set_yscale("log")
+    panels[0].legend()
+    return rendered(figure)
+
+
+def plot_loss(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
+    """The training loss of runs over the images seen.
+
+    Arguments:
+        logs: lines of ``log.jsonl`` by the name to show.
+
+    Raises:
+        InputError: when a log has no loss yet.
+    """
+    figure, (axes,) = new_figure()
+    for name, lines in logs.items():
+        points = [(line["images"], line["loss"]) for line in lines if "loss" in line]
+        if not points:
+            raise InputError(f"the log of {name} has no loss yet")
+        images, losses = zip(*points, strict=True)
+        (drawn,) = axes.plot(images, losses, alpha=0.3, linewidth=0.8)
+        smooth = _smoothed(losses)
+        axes.plot(images, smooth, color=drawn.get_color(), label=f"{name} ({smooth[-1]:.4f})")
+    axes.set(xlabel="images seen", ylabel="loss", yscale="log")
+    axes.legend()
+    return rendered(figure)
+
+
+def _smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
+    """An exponential average without its starting bias."""
+    out, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
+        out.append(total / weight)
+    return out
