@@ -162,6 +162,11 @@ class SubVP(LinearBeta):
         arXiv:2011.13456
     """
 
+    @property
+    def t_min(self) -> float:
+        # σ(1e-3) would be 1e-4: levels that no data show, and half of the steps spent on them.
+        return 1e-2
+
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(2 * self.log_alpha(t))
 

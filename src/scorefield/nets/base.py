@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 
@@ -19,3 +20,15 @@ class NetworkConfig(ABC):
     @abstractmethod
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module for samples of ``shape`` (C, H, W) or (D,) with ``classes`` classes, 0 for none."""
+
+
+def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Store the kernels of a network in a memory layout; what it computes stays the same.
+
+    Arguments:
+        network: changed in place; only its weights of four axes have a layout.
+        layout: ``torch.channels_last`` or ``torch.contiguous_format``.
+    """
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)

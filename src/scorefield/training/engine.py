@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from scorefield.nets.base import lay_out
 from scorefield.recipes.recipe import Training
 
 SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
@@ -36,10 +37,7 @@ class Engine:
 
     def apply(self, network: nn.Module) -> None:
         """Lay out the network's weights, and compile it or undo that."""
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        for p in network.parameters():
-            if p.ndim == 4:
-                p.data = p.data.contiguous(memory_format=layout)
+        lay_out(network, torch.channels_last if self.channels_last else torch.contiguous_format)
         if self.compiled:
             network.compile()
         else:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scorefield.errors import InputError
+from scorefield.training.folder import LOG_FILE
+from scorefield.training.progress import Progress
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from scorefield.training.trainer import Progress
-
-LOG_FILE = "log.jsonl"
 EVERY = 20  # steps in a line
 
 

@@ -2,65 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from scorefield.atomic import check_writable, whole_file
+from scorefield.atomic import check_writable
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.objective import Objective
 from scorefield.errors import InputError
-from scorefield.models.checkpoint import MODEL_FILE, write
+from scorefield.models.checkpoint import MODEL_FILE, save
 from scorefield.models.model import Model
 from scorefield.recipes.budget import Budget
-from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
 from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, trials
+from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
 from scorefield.training.log import RunLog
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import NOISE, WEIGHTS, ShuffledOrder
+from scorefield.training.preview import save_preview
+from scorefield.training.progress import Progress
 from scorefield.training.state import Position, load_state, save_state, state_files
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-RECIPE_FILE, LOG_FILE, STATES, SAMPLES = "recipe.json", "log.jsonl", "state", "samples"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training run stands.
-
-    Arguments:
-        step: optimizer steps made.
-        images: images seen.
-        seconds: time spent in steps.
-        spent: share of the budget used; 1 or a little more at the end.
-        loss: loss of the step; NaN before the first.
-        lr: learning rate of the step.
-        grad_norm: norm of the gradient before clipping.
-        rate: images per second of late.
-        note: what else there is to say, such as how the network computes; empty most of the time.
-    """
-
-    step: int
-    images: int
-    seconds: float
-    spent: float
-    loss: float = math.nan
-    lr: float = 0.0
-    grad_norm: float = math.nan
-    rate: float = 0.0
-    note: str = ""
 
 
 class LossModule(nn.Module):
@@ -108,10 +79,15 @@ class Trainer:
         self.out = Path(out)
         check_writable(self.out)
         states = state_files(self.out / STATES)
-        recipe = _settled(recipe, self.out, resume)
-        self.arrays = recipe.data.load("train")
+        stored = stored_recipe(self.out, resume)
+        wanted = stored or recipe
+        if wanted is None:
+            raise InputError(f"there is no run in {out} to resume")
+        self.arrays = wanted.data.load("train")
         self.spec = self.arrays.spec
-        self.recipe = recipe.fitted(self.spec)
+        self.recipe = wanted.fitted(self.spec)
+        if recipe is not None and recipe.fitted(self.spec) != self.recipe:
+            raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
         self.accelerator = _accelerator(self.out, device)
@@ -148,7 +124,8 @@ class Trainer:
         return self._spent() >= 1
 
     def __iter__(self) -> Iterator[Progress]:
-        self._write_recipe()
+        if self.accelerator.is_main_process:
+            write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         yield from self._prepared(log)
         every = Budget.parse(self.training.checkpoint_every)
@@ -167,18 +144,14 @@ class Trainer:
         log.close()
 
     def save(self) -> None:
-        """Write the state of the run and its model so far."""
+        """Write the state of the run, its model so far and a picture of what that makes."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             folder = self.out / STATES
             save_state(folder, self.position, self.network, self.average, self.optimizers)
-            model = Model(self.denoiser, self.recipe, self.spec, self.position.step)
-            write(self.out / MODEL_FILE, model, self.average.weights())
-
-    def _write_recipe(self) -> None:
-        if self.accelerator.is_main_process:
-            with whole_file(self.out / RECIPE_FILE) as path:
-                path.write_text(json.dumps(to_dict(self.recipe), indent=2) + "\n", encoding="utf-8")
+            model = self.model
+            save(self.out / MODEL_FILE, model)
+            save_preview(model, self.out / SAMPLES)
 
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""
@@ -311,21 +284,3 @@ def _accelerator(out: Path, device: str) -> Accelerator:
         log_with="tensorboard" if is_tensorboard_available() else None,
         project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
     )
-
-
-def _settled(recipe: Recipe | None, out: Path, resume: bool) -> Recipe:
-    """The recipe to train in a folder, or the reason not to."""
-    file = out / RECIPE_FILE
-    if file.is_file() and not resume:
-        raise InputError(
-            f"{out} already has a run; resume it with --resume or choose another folder"
-        )
-    if file.is_file():
-        try:
-            stored = from_dict(Recipe, json.loads(file.read_text(encoding="utf-8")), "recipe")
-        except json.JSONDecodeError as error:
-            raise InputError(f"{file} is not JSON: {error}") from error
-        return stored
-    if recipe is None:
-        raise InputError(f"there is no run in {out} to resume")
-    return recipe

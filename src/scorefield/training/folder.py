@@ -1,0 +1,50 @@
+"""The run folder: what its parts are called, and which recipe it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from scorefield.atomic import whole_file
+from scorefield.errors import InputError
+from scorefield.recipes.config import from_dict, to_dict
+from scorefield.recipes.recipe import Recipe
+
+RECIPE_FILE, LOG_FILE, STATES, SAMPLES = "recipe.json", "log.jsonl", "state", "samples"
+
+
+def write_recipe(out: Path, recipe: Recipe) -> None:
+    """Write the recipe of a run into its folder."""
+    with whole_file(out / RECIPE_FILE) as path:
+        path.write_text(json.dumps(to_dict(recipe), indent=2) + "\n", encoding="utf-8")
+
+
+def stored_recipe(out: Path, resume: bool) -> Recipe | None:
+    """The recipe of the run in a folder, if there is one."""
+    file = out / RECIPE_FILE
+    if not file.is_file():
+        return None
+    if not resume:
+        raise InputError(
+            f"{out} already has a run; resume it with --resume or choose another folder"
+        )
+    try:
+        return from_dict(Recipe, json.loads(file.read_text(encoding="utf-8")), "recipe")
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file} is not JSON: {error}") from error
+
+
+def difference(out: Path, stored: Recipe, given: Recipe) -> str:
+    """Why a run cannot go on with another recipe: the first key in which they differ."""
+
+    def flat(plain: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+        for key, value in plain.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    old, new = dict(flat(to_dict(stored))), dict(flat(to_dict(given)))
+    key = next(k for k in {**old, **new} if old.get(k) != new.get(k))
+    return f"the run in {out} has another recipe: {key} is {old.get(key)} there and {new.get(key)} here"

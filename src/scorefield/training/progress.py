@@ -1,0 +1,33 @@
+"""What a trainer says at each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run stands.
+
+    Arguments:
+        step: optimizer steps made.
+        images: images seen.
+        seconds: time spent in steps.
+        spent: share of the budget used; 1 or a little more at the end.
+        loss: loss of the step; NaN before the first.
+        lr: learning rate of the step.
+        grad_norm: norm of the gradient before clipping.
+        rate: images per second of late.
+        note: what else there is to say, such as how the network computes; empty most of the time.
+    """
+
+    step: int
+    images: int
+    seconds: float
+    spent: float
+    loss: float = math.nan
+    lr: float = 0.0
+    grad_norm: float = math.nan
+    rate: float = 0.0
+    note: str = ""
