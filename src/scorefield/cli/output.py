@@ -21,9 +21,18 @@ def say(text: str, *, as_json: bool, **facts: Any) -> None:  # noqa: ANN401
     print(json.dumps(facts) if as_json else text, flush=True)
 
 
-def remark(text: str) -> None:
-    """Print something worth knowing on standard error."""
-    print(text, file=sys.stderr, flush=True)
+def remark(text: str, *, as_json: bool, warning: bool = False) -> None:
+    """Say something worth knowing: to people on a terminal, or as a line of JSON to programs.
+
+    Arguments:
+        text: what to say.
+        as_json: for programs.
+        warning: say it to people even where there is no terminal.
+    """
+    if as_json:
+        print(json.dumps({"event": "note", "text": text, "warning": warning}), flush=True)
+    elif warning or sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -75,6 +75,8 @@ def sample(
     if out.suffix not in ("", ".npz", *PICTURES, *ANIMATIONS):
         known = ", ".join([".npz", *PICTURES, *ANIMATIONS])
         raise InputError(f"cannot write '{out.name}'; endings are {known}, or none for a folder")
+    if not out.suffix and out.is_file():
+        raise InputError(f"cannot write a folder {out}: there is a file of that name")
     model = load(run, device=device)
     sampling = _sampling(model, sampler, steps, overrides)
     ask: dict[str, Any] = {"label": label, "seed": seed, "first": first}

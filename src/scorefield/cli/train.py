@@ -50,7 +50,7 @@ def train(
     with bar(f"training {out}", as_json=as_json) as advance:
         for progress in trainer:
             if progress.note:
-                remark(progress.note)
+                remark(progress.note, as_json=as_json, warning=progress.warning)
             else:
                 words_beside = f"loss {progress.loss:.4f}, {progress.rate:,.0f} images/s"
                 advance(progress.spent, words_beside)

@@ -65,8 +65,9 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
         >>> load("runs/nowhere")
         Traceback (most recent call last):
         ...
-        scorefield.errors.InputError: no model at runs/nowhere
+        scorefield.errors.InputError: ...
     """
+    _check_device(device)
     header, weights = read(path)
     recipe = from_dict(Recipe, json.loads(header["recipe"]), "recipe")
     spec = spec_from(json.loads(header["spec"]))
@@ -120,8 +121,16 @@ def model_file(path: str | Path) -> Path:
     file = Path(path)
     file = file / MODEL_FILE if file.is_dir() else file
     if not file.is_file():
-        raise InputError(f"no model at {path}")
+        raise InputError(f"no model at {path}; a run folder or a {MODEL_FILE} is needed")
     return file
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise InputError(f"device '{device}' cannot be used ({reason}); 'cpu' can") from None
 
 
 def spec_from(plain: dict[str, Any]) -> DataSpec:

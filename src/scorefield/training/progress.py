@@ -20,6 +20,7 @@ class Progress:
         grad_norm: norm of the gradient before clipping.
         rate: images per second of late.
         note: what else there is to say, such as how the network computes; empty most of the time.
+        warning: whether the note is one that everybody should see.
     """
 
     step: int
@@ -31,3 +32,4 @@ class Progress:
     grad_norm: float = math.nan
     rate: float = 0.0
     note: str = ""
+    warning: bool = False

@@ -79,6 +79,32 @@ def state_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
+def load_newest(
+    paths: Sequence[Path],
+    network: nn.Module,
+    average: PowerAverage,
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> Position:
+    """Put a run back where its newest good state file left it.
+
+    Arguments:
+        paths: state files, oldest first; at least 1.
+        network: gets its raw weights.
+        average: gets the average of the weights.
+        optimizers: get their moments.
+
+    Raises:
+        InputError: when no file is good, with what is wrong with the newest.
+    """
+    errors = []
+    for path in reversed(paths):
+        try:
+            return load_state(path, network, average, optimizers)
+        except InputError as error:
+            errors.append(error)
+    raise errors[0]
+
+
 def load_state(
     path: Path,
     network: nn.Module,

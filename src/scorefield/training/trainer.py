@@ -28,7 +28,7 @@ from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import NOISE, WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress
-from scorefield.training.state import Position, load_state, save_state, state_files
+from scorefield.training.state import Position, load_newest, save_state, state_files
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -103,7 +103,7 @@ class Trainer:
         self.generator = torch.Generator()
         self.position = Position()
         if states:
-            self.position = load_state(states[-1], self.network, self.average, self.optimizers)
+            self.position = load_newest(states, self.network, self.average, self.optimizers)
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
@@ -124,6 +124,8 @@ class Trainer:
         return self._spent() >= 1
 
     def __iter__(self) -> Iterator[Progress]:
+        if self.is_finished and (self.out / MODEL_FILE).is_file():
+            return
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
@@ -160,9 +162,8 @@ class Trainer:
             for trial in trials(self.training, self.network, self._dry_run, self._remaining):
                 tried.append(trial)
                 if trial.failure:
-                    yield self._note(
-                        log, f"not compiled ({trial.failure}); training goes on without"
-                    )
+                    text = f"not compiled ({trial.failure}); training goes on without"
+                    yield self._note(log, text, warning=True)
                 elif trial.seconds:
                     note = f"{trial.engine}: {self.training.batch / trial.seconds:.0f} images/s"
                     if trial.engine.compiled:
@@ -176,7 +177,7 @@ class Trainer:
         if self.engine.compiled and self.position.step:
             self._dry_run(self.engine)  # compiling is not training time
 
-    def _note(self, log: RunLog, text: str) -> Progress:
+    def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
         return Progress(
             self.position.step,
@@ -184,6 +185,7 @@ class Trainer:
             self.position.seconds,
             self._spent(),
             note=text,
+            warning=warning,
         )
 
     def _spent(self) -> float:
@@ -232,6 +234,8 @@ class Trainer:
     def _dry_run(self, engine: Engine) -> None:
         self._backward(engine, 0)
         self.network.zero_grad(set_to_none=True)
+        if self.accelerator.device.type != "cpu":
+            torch.accelerator.synchronize()  # a GPU is timed when it is done, not when it is told
 
     def _step(self) -> Progress:
         begin = time.perf_counter()

@@ -14,7 +14,7 @@ from scorefield.atomic import whole_file
 from scorefield.errors import InputError
 
 GAP = 2  # pixels between images
-SMALLEST = 560  # pixels; smaller grids are enlarged by a whole factor
+COMFORTABLE = 600  # pixels; smaller grids are enlarged by about that, a whole factor
 
 
 def image_grid(images: NDArray[np.uint8], columns: int | None = None) -> Image.Image:
@@ -39,7 +39,7 @@ def image_grid(images: NDArray[np.uint8], columns: int | None = None) -> Image.I
         left = GAP + (i % columns) * (width + GAP)
         sheet[top : top + height, left : left + width] = image
     picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
-    factor = max(1, SMALLEST // max(picture.size))
+    factor = max(1, round(COMFORTABLE / max(picture.size)))
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST)
 
