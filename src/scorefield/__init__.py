@@ -1,5 +1,6 @@
 """Scorefield: score-based and diffusion generative models that one can trust and understand.
 
+>>> import torch
 >>> import scorefield as sf
 >>> exact = sf.GaussianDenoiser(sf.VP(), torch.zeros(2), torch.eye(2))
 >>> sf.sample(exact, (4, 2), sf.DPMSolverPP(), steps=10).shape

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from scorefield import RECIPES
+from scorefield.cli.options import Json
 from scorefield.errors import unknown
 from scorefield.recipes import CATALOG, describe
 
@@ -18,7 +17,7 @@ def list_names(
     what: str | None = None,
     /,
     *,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: Json = False,
 ) -> None:
     """List what there is to choose from.
 
@@ -72,8 +71,6 @@ def _setting(value: object) -> Any:  # noqa: ANN401
         for name, cls in kinds.items():
             if type(value) is cls:
                 return name
-    if isinstance(value, float) and value == float("inf"):
-        return "inf"
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import App, Parameter
+from cyclopts import App
 from numpy.typing import NDArray
 
 from scorefield import InputError, Schedule, load
 from scorefield.atomic import check_writable
+from scorefield.cli.options import Json, Number, Out, Whole
 from scorefield.cli.output import bar, say
 from scorefield.cli.sample import _sampling, watched
 from scorefield.errors import unknown
@@ -31,10 +32,6 @@ from scorefield.viz import (
 
 app = App(name="plot", help="Draw grids, animations, paths, schedules, losses.")
 
-Out = Annotated[Path, Parameter(name=["--out", "-o"])]
-Number = Annotated[int, Parameter(name=["--number", "-n"])]
-Json = Annotated[bool, Parameter(name="--json", negative=())]
-
 
 @app.command
 def grid(
@@ -43,7 +40,7 @@ def grid(
     *,
     n: Number = 100,
     out: Out = Path("grid.png"),
-    columns: int | None = None,
+    columns: Whole | None = None,
     as_json: Json = False,
 ) -> None:
     """Draw the first images of a data set, or of an .npz file of samples.
@@ -78,13 +75,15 @@ def grid(
 
 
 def _images(path: Path) -> NDArray[np.uint8]:
+    """The images in a file that `sample` wrote."""
     try:
-        with np.load(path) as content:
-            if "images" not in content:
-                raise InputError(f"{path} has no 'images'; it has {', '.join(content)}")
-            images: NDArray[np.uint8] = content["images"]
-            return images
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            if "images.npy" not in archive.namelist():
+                raise InputError(f"{path} has no 'images'; it has {', '.join(archive.namelist())}")
+            with archive.open("images.npy") as member:
+                images: NDArray[np.uint8] = np.lib.format.read_array(member, allow_pickle=False)
+                return images
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read {path}: {error}") from error
 
 
@@ -96,9 +95,9 @@ def animation(
     n: Number = 64,
     out: Out = Path("animation.gif"),
     sampler: str | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    label: int | None = None,
+    steps: Whole | None = None,
+    seed: Whole = 0,
+    label: Whole | None = None,
     fps: float = 12.0,
     as_json: Json = False,
 ) -> None:
@@ -145,9 +144,9 @@ def paths(
     n: Number = 5,
     out: Out = Path("paths.png"),
     sampler: str | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    label: int | None = None,
+    steps: Whole | None = None,
+    seed: Whole = 0,
+    label: Whole | None = None,
     as_json: Json = False,
 ) -> None:
     """Draw the paths x(t) of every number of some samples, from noise to data.

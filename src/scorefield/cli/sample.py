@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from scorefield import InputError, Model, Sampling, Step, load
 from scorefield.atomic import check_writable, whole_file
+from scorefield.cli.options import Json, Number, Out, Whole
 from scorefield.cli.output import bar, say
 from scorefield.recipes import from_dict, override, to_dict
 from scorefield.viz import frames, picture, save_animation, save_image, save_images
@@ -25,18 +25,18 @@ def sample(
     run: str,
     /,
     *overrides: str,
-    n: Annotated[int, Parameter(name=["--number", "-n"])] = 16,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("samples.png"),
+    n: Number = 16,
+    out: Out = Path("samples.png"),
     sampler: str | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    label: int | None = None,
-    first: int = 0,
-    batch: int = 256,
-    columns: int | None = None,
+    steps: Whole | None = None,
+    seed: Whole = 0,
+    label: Whole | None = None,
+    first: Whole = 0,
+    batch: Whole = 256,
+    columns: Whole | None = None,
     fps: float = 12.0,
     device: str = "cpu",
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw samples from a trained model.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
+from scorefield.cli.options import Json
 from scorefield.cli.output import say
-from scorefield.models import read_header
+from scorefield.models import read_card
+from scorefield.recipes import to_dict
 from scorefield.training import read_log
 
 
@@ -17,7 +17,7 @@ def show(
     run: str,
     /,
     *,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: Json = False,
 ) -> None:
     """Tell what a model is and how its training went.
 
@@ -28,16 +28,15 @@ def show(
     as_json
         Print one line of JSON.
     """
-    header = read_header(run)
-    recipe, spec = json.loads(header["recipe"]), json.loads(header["spec"])
+    card = read_card(run)
     log = read_log(run) if Path(run).is_dir() else []
     lines = [line for line in log if "loss" in line]
     facts = {
         "run": run,
-        "scorefield": header["scorefield"],
-        "step": int(header["step"]),
-        "recipe": recipe,
-        "spec": spec,
+        "scorefield": card.scorefield,
+        "step": card.step,
+        "recipe": to_dict(card.recipe),
+        "spec": asdict(card.spec),
         "training": _course(lines),
         "notes": [line["note"] for line in log if "note" in line],
     }

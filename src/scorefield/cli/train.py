@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from scorefield import InputError, Trainer, find_recipe
+from scorefield.cli.options import Json, Out
 from scorefield.cli.output import bar, remark, say
 
 
@@ -15,11 +15,11 @@ def train(
     recipe: str | None = None,
     /,
     *overrides: str,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    out: Out,
     budget: str | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     device: str = "auto",
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a recipe, or go on with a run.
 

@@ -11,7 +11,6 @@ import math
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError
@@ -79,7 +78,7 @@ class MixtureDenoiser(Denoiser):
         return (share[..., None] * means).sum(1).to(x.dtype).reshape(x.shape)
 
     def log_prob(self, x: Tensor, t: Tensor | float = 0.0) -> Tensor:
-        """log p_t(x) in nats, shape (B,); at t = 0 the density of the data itself.
+        """log p_t(x) in nats, shape (B,); at t = 0 that of the data, smoothed by σ(0) if it is not 0.
 
         Arguments:
             x: states, shape (B, D).
@@ -189,11 +188,14 @@ class EmpiricalDenoiser(Denoiser):
         return torch.logsumexp(self._log_kernels(x, t), dim=1) - log_norm.to(x)
 
     def _log_kernels(self, x: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = self.schedule(t)
-        flat = x.flatten(1)
-        # ‖x - α x_j‖² up to ‖x‖² would be a matrix product, but would cancel at small σ.
-        scaled = flat / expand(alpha, flat)
-        distance = torch.cdist(
-            scaled, self.data.to(x.dtype).flatten(1), compute_mode="donot_use_mm_for_euclid_dist"
+        """-‖x - α x_j‖² / 2σ² for every pair, shape (B, N)."""
+        alpha, sigma = (v.to(x).expand(len(x))[:, None] for v in self.schedule(t))
+        flat, data = x.flatten(1), self.data.to(x.dtype).flatten(1)
+        # Differences, not a matrix product, which would cancel at small σ.
+        apart = torch.cdist(
+            flat / torch.where(alpha > 0, alpha, 1),
+            data,
+            compute_mode="donot_use_mm_for_euclid_dist",
         )
-        return -0.5 * (distance * expand(alpha / sigma, flat)) ** 2
+        apart = torch.where(alpha > 0, alpha * apart, flat.norm(dim=1, keepdim=True))
+        return -0.5 * (apart / sigma) ** 2

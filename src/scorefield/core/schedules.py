@@ -54,7 +54,7 @@ class Schedule(ABC):
 
     def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """α'(t) and σ'(t), by forward-mode differentiation unless a path knows better."""
-        t = as_time(t)
+        t = as_time(t).contiguous()  # forward mode takes no expanded tensors
         one = torch.ones_like(t)
         alpha: Tensor = torch.func.jvp(self.alpha, (t,), (one,))[1]
         sigma: Tensor = torch.func.jvp(self.sigma, (t,), (one,))[1]
@@ -112,6 +112,16 @@ class LinearBeta(Schedule):
     def alpha(self, t: Tensor) -> Tensor:
         return torch.exp(self.log_alpha(t))
 
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        # From α' = -½βα and α², whose derivative is -βα².
+        t = as_time(t)
+        alpha, beta = self.alpha(t), self.beta(t)
+        return -0.5 * beta * alpha, beta * alpha**2 * self._sigma_by_signal(t)
+
+    @abstractmethod
+    def _sigma_by_signal(self, t: Tensor) -> Tensor:
+        """-dσ/d(α²), the factor between the decay of α² and the growth of σ."""
+
     def drift(self, t: Tensor | float) -> Tensor:
         return -0.5 * self.beta(as_time(t))
 
@@ -141,6 +151,12 @@ class VP(LinearBeta):
     def sigma(self, t: Tensor) -> Tensor:
         return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))
 
+    def _sigma_by_signal(self, t: Tensor) -> Tensor:
+        return 0.5 / self.sigma(t)
+
+    def diffusion(self, t: Tensor | float) -> Tensor:
+        return torch.sqrt(self.beta(as_time(t)))
+
     def time(self, log_snr: Tensor | float) -> Tensor:
         # α² = sigmoid(log-SNR)
         return self._time_of(-0.5 * torch.nn.functional.softplus(-as_time(log_snr), threshold=50))
@@ -169,6 +185,9 @@ class SubVP(LinearBeta):
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(2 * self.log_alpha(t))
+
+    def _sigma_by_signal(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         # r = α/σ gives r α² + α - r = 0; the root is divided by r so that r → ∞ stays finite.

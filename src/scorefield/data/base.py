@@ -127,6 +127,8 @@ def described(
         _check_range(x, low, high)
     elif x.dtype != torch.uint8:
         raise InputError(f"samples of {levels} levels must be stored as uint8, got {x.dtype}")
+    if label is not None and len(label) != len(x):
+        raise InputError(f"{len(x)} samples need as many labels, got {len(label)}")
     if label is not None and not bool(((label >= 0) & (label < classes)).all()):
         raise InputError(
             f"labels must lie in 0 to {classes - 1}, got {int(label.min())} to {int(label.max())}"
@@ -153,11 +155,7 @@ def _moments(spec: DataSpec, x: Tensor) -> tuple[tuple[float, ...], float]:
     total = torch.zeros(spec.shape[0], dtype=torch.float64)
     square = torch.zeros(spec.shape[0], dtype=torch.float64)
     for block in torch.split(x, 8192):
-        values = (
-            spec.to_model(block).double().flatten(2)
-            if block.ndim > 2
-            else block.double()[..., None]
-        )
+        values = spec.to_model(block).double().reshape(len(block), spec.shape[0], -1)
         total += values.sum((0, 2))
         square += values.square().sum((0, 2))
     count = x.numel() / spec.shape[0]

@@ -31,6 +31,7 @@ def fetch(name: str, sha256: str, mirrors: Sequence[str], folder: Path, *, progr
     import pooch
     from requests.exceptions import RequestException
 
+    pooch.get_logger().setLevel("WARNING")  # what it would say is said by the error or the bar
     reasons = []
     for mirror in mirrors:
         try:

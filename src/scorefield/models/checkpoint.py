@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -68,39 +67,69 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
         scorefield.errors.InputError: ...
     """
     _check_device(device)
-    header, weights = read(path)
-    recipe = from_dict(Recipe, json.loads(header["recipe"]), "recipe")
-    spec = spec_from(json.loads(header["spec"]))
+    card = read_card(path)
+    recipe, spec = card.recipe, card.spec
     denoiser = recipe.build(spec)
     try:
-        denoiser.network.load_state_dict(weights)
+        denoiser.network.load_state_dict(_tensors(model_file(path)))
     except RuntimeError as error:
-        raise InputError(f"the weights in {path} do not fit its recipe: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the weights in {path} do not fit its recipe: {reason}") from None
     # Convolutions are faster with the channels innermost, on processors as on GPUs.
     lay_out(denoiser.network, torch.channels_last)
     denoiser.to(device).eval().requires_grad_(False)
-    return Model(denoiser, recipe, spec, int(header["step"]))
+    return Model(denoiser, recipe, spec, card.step)
 
 
-def read(path: str | Path) -> tuple[Header, dict[str, Tensor]]:
-    """The header and the tensors of a model file, checked to be ours.
+@dataclass(frozen=True)
+class Card:
+    """What the header of a model file says.
+
+    Arguments:
+        recipe: what the model was made from.
+        spec: the description of its data.
+        step: optimizer steps it was trained for.
+        scorefield: the version that wrote it.
+    """
+
+    recipe: Recipe
+    spec: DataSpec
+    step: int
+    scorefield: str
+
+
+def read_card(path: str | Path) -> Card:
+    """What a model file says of itself, without loading a tensor.
 
     Arguments:
         path: a run folder, or a model.safetensors file.
+
+    Raises:
+        InputError: when the file is missing, cut off, of another program, of a newer format, or says
+            something that this version does not know.
     """
     file = model_file(path)
-    header = read_header(file)
+    header = _header(file)
+    if not (header["step"].isascii() and header["step"].isdecimal()):
+        raise InputError(f"the header of {file} is damaged: step is '{header['step']}'")
+    recipe = from_dict(Recipe, _plain(file, header, "recipe"), "recipe")
+    spec = from_dict(DataSpec, _plain(file, header, "spec"), "spec")
+    return Card(recipe, spec, int(header["step"]), header["scorefield"])
+
+
+def _plain(file: Path, header: Header, key: str) -> object:
+    try:
+        return json.loads(header[key])
+    except json.JSONDecodeError as error:
+        raise InputError(f"the header of {file} is damaged: {key} is not JSON: {error}") from None
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
     with safe_open(file, framework="pt") as content:
-        return header, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
 
 
-def read_header(path: str | Path) -> Header:
-    """The header of a model file, without loading a tensor.
-
-    Arguments:
-        path: a run folder, or a model.safetensors file.
-    """
-    file = model_file(path)
+def _header(file: Path) -> Header:
     try:
         with safe_open(file, framework="pt") as content:
             header: Header = content.metadata() or {}
@@ -108,7 +137,7 @@ def read_header(path: str | Path) -> Header:
         raise InputError(f"{file} is damaged or not a safetensors file: {error}") from error
     if not {"format", "scorefield", "recipe", "spec", "step"} <= header.keys():
         raise InputError(f"{file} was not written by Scorefield: its header has no recipe")
-    if not header["format"].isdigit() or int(header["format"]) > FORMAT:
+    if header["format"] not in map(str, range(1, FORMAT + 1)):
         raise InputError(
             f"{file} has format {header['format']}, written by Scorefield {header['scorefield']}; "
             f"this version reads up to {FORMAT}"
@@ -131,8 +160,3 @@ def _check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"device '{device}' cannot be used ({reason}); 'cpu' can") from None
-
-
-def spec_from(plain: dict[str, Any]) -> DataSpec:
-    """The data's description from its JSON."""
-    return from_dict(DataSpec, plain, "spec")

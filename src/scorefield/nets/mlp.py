@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,6 +55,8 @@ class MLP(nn.Module):
         size: numbers in a sample.
         classes: number of classes, 0 for none.
     """
+
+    outer: ClassVar[tuple[str, ...]] = ("stem", "head")  # the layers that meet the data
 
     def __init__(self, config: MLPConfig, size: int, classes: int) -> None:
         super().__init__()

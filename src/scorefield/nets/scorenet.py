@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, cat, nn
 from torch.nn import functional
@@ -75,6 +76,8 @@ class ScoreNet(nn.Module):
         channels: channels of the images.
         classes: number of classes, 0 for none.
     """
+
+    outer: ClassVar[tuple[str, ...]] = ("down1.conv", "up1")  # the layers that meet the data
 
     def __init__(self, config: ScoreNetConfig, channels: int, classes: int) -> None:
         super().__init__()

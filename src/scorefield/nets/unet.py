@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, cat, nn
 from torch.nn import functional
@@ -91,6 +91,8 @@ class UNet(nn.Module):
         channels: channels of the images.
         classes: number of classes, 0 for none.
     """
+
+    outer: ClassVar[tuple[str, ...]] = ("stem", "head")  # the layers that meet the data
 
     def __init__(self, config: UNetConfig, channels: int, classes: int) -> None:
         super().__init__()

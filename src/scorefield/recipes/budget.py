@@ -12,8 +12,8 @@ Unit = Literal["seconds", "images", "steps"]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _THOUSANDS = {"": 1.0, "k": 1e3, "m": 1e6}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])", re.IGNORECASE)
-_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([km]?)\s*(images?|steps?)?", re.IGNORECASE)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])", re.IGNORECASE | re.ASCII)
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([km]?)\s*(images?|steps?)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def from_dict(cls: type[T], given: object, where: str = "") -> T:
                 f"{where or noun} must be one of {', '.join(kinds)} or a mapping with a 'kind', "
                 f"got {given!r}"
             )
-        if plain["kind"] not in kinds:
+        if not isinstance(plain["kind"], str) or plain["kind"] not in kinds:
             raise unknown(noun, plain["kind"], kinds)
         cls = kinds[plain["kind"]]
         given = {key: value for key, value in plain.items() if key != "kind"}
@@ -132,11 +132,13 @@ def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401  (ty
         return value if isinstance(value, hint) else from_dict(hint, value, where)
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+    if isinstance(value, bool) and hint is not bool:  # which pydantic would take for 0 or 1
+        raise InputError(f"{where} must be {_plainly(hint)}, got {value}")
     try:
         adapter: TypeAdapter[object] = TypeAdapter(
             hint, config=ConfigDict(coerce_numbers_to_str=True)
         )
-        return adapter.validate_python(value, strict=None)
+        return adapter.validate_python(value)
     except ValidationError:
         raise InputError(f"{where} must be {_plainly(hint)}, got {value!r}") from None
 

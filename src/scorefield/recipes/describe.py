@@ -37,7 +37,8 @@ def describe(cls: type) -> Description:
     summary = doc.split("\n", 1)[0]
     sections = {}
     marks = list(_SECTION.finditer(doc))
-    for mark, end in zip(marks, [*[m.start() for m in marks[1:]], len(doc)], strict=True):
+    ends = [mark.start() for mark in marks][1:] + [len(doc)][: len(marks)]
+    for mark, end in zip(marks, ends, strict=True):
         sections[mark[1]] = doc[mark.end() : end]
     entries = re.findall(
         r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", sections.get("Arguments", ""), re.MULTILINE

@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
     base = found.pop("base", None)
     if base is None:
         return found
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise unknown("recipe", base, RECIPES)
     return _merged(to_dict(RECIPES[base]), found)
 

@@ -129,7 +129,17 @@ class Recipe:
 
         Arguments:
             spec: the description of the data.
+
+        Raises:
+            InputError: for a parameterization that the schedule does not allow, or a network that does
+                not fit the data.
         """
         recipe = self.fitted(spec)
+        if not all(c.isfinite() for c in self.parameterization.inversion(self.schedule, 1.0)):
+            raise InputError(
+                f"{type(self.parameterization).__name__} cannot give x₀ back on "
+                f"{type(self.schedule).__name__}, where no signal is left at t = 1; use x0, v, "
+                f"velocity or edm"
+            )
         network = recipe.network.build(spec.shape, spec.classes)
         return NetworkDenoiser(network, recipe.schedule, recipe.parameterization, spec.mean)

@@ -38,6 +38,10 @@ class DDIM(Sampler):
     eta: float = 0.0
     order: ClassVar[int] = 1
 
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
     def __post_init__(self) -> None:
         if not self.eta >= 0:
             raise InputError(f"eta must be at least 0, got {self.eta}")
@@ -73,6 +77,10 @@ class Ancestral(Sampler):
     variance: Literal["small", "large"] = "small"
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("small", "large"):
+            raise InputError(f"variance must be 'small' or 'large', got '{self.variance}'")
 
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise

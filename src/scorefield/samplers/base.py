@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +38,11 @@ class Sampler(ABC):
     """A way from noise to data on any schedule."""
 
     grid: Grid = UniformTime()
-    stochastic: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether fresh noise enters on the way."""
 
     @property
     @abstractmethod

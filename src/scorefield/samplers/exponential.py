@@ -114,6 +114,8 @@ class DPMSolverPP(DataPrediction):
     Reference: Lu et al. 2022, DPM-Solver++, Algorithm 2 and eq. 8. arXiv:2211.01095
     """
 
+    stochastic: ClassVar[bool] = False
+
     @property
     def noise_level(self) -> float:
         return 0.0

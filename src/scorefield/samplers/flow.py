@@ -38,6 +38,7 @@ class Euler(Sampler):
 
     grid: Grid = UniformTime()
     order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
 
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
@@ -58,13 +59,13 @@ class Heun(Sampler):
     where the primes are taken at the Euler guess of x_s: the trapezoidal rule for dx = x̂₀ dα + ε̂ dσ.
     On a variance-exploding path it is Algorithm 2 of EDM, evaluation for evaluation: 2n - 1 for n steps.
     Churn first raises the noise level σ/α by γ = min(churn/n, √2 - 1) where it lies within
-    [churn_min, churn_max].
+    [churn_min, churn_max], but not beyond the path's end at t = 1, and not at the last time.
 
     Arguments:
         grid: the times to visit.
         churn: S_churn, the amount of fresh noise; 0 is deterministic.
         churn_min: S_tmin, the lowest noise level σ/α that is churned.
-        churn_max: S_tmax, the highest.
+        churn_max: S_tmax, the highest; no limit if not given.
         churn_noise: S_noise, the standard deviation of the fresh noise.
 
     Reference: Karras et al. 2022, Algorithm 2. arXiv:2206.00364
@@ -73,13 +74,17 @@ class Heun(Sampler):
     grid: Grid = Karras()
     churn: float = 0.0
     churn_min: float = 0.0
-    churn_max: float = math.inf
+    churn_max: float | None = None
     churn_noise: float = 1.0
     order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if not self.churn >= 0:
             raise InputError(f"churn must be at least 0, got {self.churn}")
+
+    @property
+    def stochastic(self) -> bool:
+        return self.churn > 0
 
     @property
     def evaluations_per_step(self) -> int:
@@ -107,7 +112,8 @@ class Heun(Sampler):
         alpha, sigma = schedule(t)
         level = sigma / alpha
         gamma = min(self.churn / steps, math.sqrt(2) - 1)
-        if gamma == 0 or not self.churn_min <= float(level) <= self.churn_max or alpha == 0:
+        highest = math.inf if self.churn_max is None else self.churn_max
+        if gamma == 0 or not self.churn_min <= float(level) <= highest or alpha == 0:
             return x, t
         # The path ends at t = 1: noise is raised up to there, not beyond.
         higher = schedule.time(schedule.log_snr(t) - 2 * math.log1p(gamma))

@@ -109,6 +109,10 @@ class PredictorCorrector(Sampler):
     stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if self.predictor not in ("euler-maruyama", "ancestral"):
+            raise InputError(
+                f"predictor must be 'euler-maruyama' or 'ancestral', got '{self.predictor}'"
+            )
         if not self.snr > 0:
             raise InputError(f"snr must be above 0, got {self.snr}")
         if self.corrector_steps < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -74,11 +75,11 @@ def measured(
         engine: the way.
         network: what it is applied to, and left so.
         run: one forward and backward pass.
-        n: passes to time after the first.
+        n: passes to time after the first; 0 to take the time of the first.
     """
-    engine.apply(network)
     times = []
     try:
+        engine.apply(network)
         for _ in range(n + 1):
             begin = time.perf_counter()
             run(engine)
@@ -88,9 +89,10 @@ def measured(
     ) as error:  # a compiler that is missing or fails in any way is no reason to stop
         if not engine.compiled:
             raise
+        replace(engine, compiled=False).apply(network)
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         return Trial(engine, float("inf"), 0.0, reason)
-    return Trial(engine, sorted(times[1:])[n // 2], times[0])
+    return Trial(engine, statistics.median(times[1:] or times), times[0])
 
 
 def trials(

@@ -109,6 +109,6 @@ def build_optimizers(
 
 def _inner_weights(network: nn.Module) -> list[nn.Parameter]:
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    outer = ("stem.weight", "head.weight")
+    outer = {f"{name}.weight" for name in getattr(network, "outer", ())}
     layers = {f"{name}.weight" for name, m in network.named_modules() if isinstance(m, kinds)}
-    return [p for name, p in network.named_parameters() if name in layers.difference(outer)]
+    return [p for name, p in network.named_parameters() if name in layers - outer]

@@ -138,9 +138,12 @@ def load_state(
         average.restore([averages[str(i)] for i in range(len(averages))])
         for number, optimizer in enumerate(optimizers):
             _restore(optimizer, _part(tensors, f"optimizer.{number}."))
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is of another recipe: {error}") from error
-    return Position(**json.loads(header["position"]))
+        return Position(**json.loads(header["position"]))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is of another recipe: {reason}") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,11 @@ from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
 from scorefield.training.ema import PowerAverage
-from scorefield.training.engine import Engine, trials
+from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
 from scorefield.training.log import RunLog
 from scorefield.training.optimizers import build_optimizers
-from scorefield.training.order import NOISE, WEIGHTS, ShuffledOrder
+from scorefield.training.order import DROPOUT, NOISE, WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress
 from scorefield.training.state import Position, load_newest, save_state, state_files
@@ -162,8 +163,7 @@ class Trainer:
             for trial in trials(self.training, self.network, self._dry_run, self._remaining):
                 tried.append(trial)
                 if trial.failure:
-                    text = f"not compiled ({trial.failure}); training goes on without"
-                    yield self._note(log, text, warning=True)
+                    yield self._note(log, _uncompiled(trial), warning=True)
                 elif trial.seconds:
                     note = f"{trial.engine}: {self.training.batch / trial.seconds:.0f} images/s"
                     if trial.engine.compiled:
@@ -173,9 +173,13 @@ class Trainer:
             self.position = Position(
                 0, 0.0, self.engine.precision, self.engine.channels_last, self.engine.compiled
             )
+        elif self.engine.compiled:
+            # Before the first step, as compiling is not training time; this machine may not be able to.
+            trial = measured(self.engine, self.network, self._dry_run, n=0)
+            if trial.failure:
+                self.engine = replace(self.engine, compiled=False)
+                yield self._note(log, _uncompiled(trial), warning=True)
         self.engine.apply(self.network)
-        if self.engine.compiled and self.position.step:
-            self._dry_run(self.engine)  # compiling is not training time
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
@@ -216,6 +220,7 @@ class Trainer:
         t, eps, label = self.recipe.objective.draw(
             self.denoiser.schedule, x0, label, self.generator
         )
+        torch.manual_seed(stream(self.training.seed, DROPOUT, step, self.accelerator.process_index))
         # Every process draws the whole batch and keeps its rows: no number of them changes a sample.
         mine = slice(self.accelerator.process_index, None, world)
         x0, t, eps = x0[mine].to(device), t[mine], eps[mine].to(device)
@@ -232,7 +237,8 @@ class Trainer:
         return total
 
     def _dry_run(self, engine: Engine) -> None:
-        self._backward(engine, 0)
+        with torch.random.fork_rng(devices=[]):
+            self._backward(engine, 0)
         self.network.zero_grad(set_to_none=True)
         if self.accelerator.device.type != "cpu":
             torch.accelerator.synchronize()  # a GPU is timed when it is done, not when it is told
@@ -241,7 +247,8 @@ class Trainer:
         begin = time.perf_counter()
         step, spent = self.position.step, self._spent()
         lr = self._lr(spent)
-        loss = self._backward(self.engine, step)
+        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+            loss = self._backward(self.engine, step)
         norm = float(
             self.accelerator.clip_grad_norm_(self.network.parameters(), self.training.clip)
         )
@@ -275,6 +282,10 @@ class Trainer:
             norm,
             batch / seconds,
         )
+
+
+def _uncompiled(trial: Trial) -> str:
+    return f"not compiled ({trial.failure}); training goes on without"
 
 
 def _accelerator(out: Path, device: str) -> Accelerator:

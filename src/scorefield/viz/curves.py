@@ -14,7 +14,7 @@ from scorefield.errors import InputError
 from scorefield.samplers.base import Step
 from scorefield.viz.figures import new_figure, rendered
 
-SHOWN = 2000  # lines in a plot of paths; more say nothing new
+SHOWN = 300  # lines in a plot of paths; more would hide each other
 
 
 def plot_paths(
@@ -39,13 +39,13 @@ def plot_paths(
     centre = alpha * (sum(spec.mean) / len(spec.mean))
     spread = 2 * torch.sqrt((alpha * spec.sigma_data) ** 2 + sigma**2)
     figure, (axes,) = new_figure()
-    axes.plot(times.numpy(), x.numpy(), color="#2a6f97", alpha=0.08, linewidth=0.5)
+    axes.plot(times.numpy(), x.numpy(), color="#2a6f97", alpha=0.25, linewidth=0.6)
     for edge, label in ((centre + spread, "α m ± 2 √(α²s² + σ²)"), (centre - spread, None)):
         axes.plot(times.numpy(), edge.numpy(), "--", color="#c1121f", linewidth=1.2, label=label)
     axes.set(
         xlim=(float(times[0]), float(times[-1])), xlabel="t (1: noise, 0: data)", ylabel="x(t)"
     )
-    axes.set_yscale("symlog", linthresh=2.0)
+    axes.set_yscale("asinh", linear_width=1.0)  # linear near the data, logarithmic far out
     axes.set_title(title)
     axes.legend(loc="upper right")
     return rendered(figure)
@@ -59,10 +59,11 @@ def plot_schedules(schedules: Mapping[str, Schedule]) -> Image.Image:
     """
     t = torch.linspace(1e-3, 1 - 1e-3, 400, dtype=torch.float64)
     figure, panels = new_figure(12, 4, panels=3)
-    for name, schedule in schedules.items():
+    for number, (name, schedule) in enumerate(schedules.items()):
+        style = ("-", "--", ":", "-.")[number % 4]  # some lie on top of each other
         alpha, sigma = schedule(t)
         for axes, values in zip(panels, (alpha, sigma, schedule.log_snr(t)), strict=True):
-            axes.plot(t.numpy(), values.numpy(), label=name)
+            axes.plot(t.numpy(), values.numpy(), style, label=name)
     for axes, label in zip(panels, ("α(t)", "σ(t)", "log α²/σ²"), strict=True):
         axes.set(xlabel="t (0: data, 1: noise)", title=label)
     if any(float(s.sigma(torch.ones(()).double())) > 2 for s in schedules.values()):

@@ -26,6 +26,8 @@ def image_grid(images: NDArray[np.uint8], columns: int | None = None) -> Image.I
     """
     if images.ndim != 4 or len(images) == 0:
         raise InputError(f"a grid needs images (N, H, W, C), got shape {images.shape}")
+    if columns is not None and columns < 1:
+        raise InputError(f"columns must be at least 1, got {columns}")
     count, height, width, channels = images.shape
     if channels not in (1, 3, 4):
         images, channels = images[..., :1], 1
@@ -51,7 +53,12 @@ def save_image(picture: Image.Image, path: str | Path) -> None:
         picture: what to write.
         path: where; the ending gives the format.
     """
-    with whole_file(Path(path)) as temporary:
+    path = Path(path)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise InputError(
+            f"cannot write a picture '{path.name}'; .png, .jpg and .webp can be written"
+        )
+    with whole_file(path) as temporary:
         picture.save(temporary)
 
 

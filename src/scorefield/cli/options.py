@@ -1,0 +1,26 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+from scorefield.errors import InputError
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:  # noqa: ANN401  (cyclopts passes a type)
+    """A whole number; the parser's own would take 2.7 for 2."""
+    token = tokens[0]
+    try:
+        return int(token.value)
+    except ValueError:
+        raise InputError(f"{token.keyword} must be a whole number, got '{token.value}'") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+Number = Annotated[int, Parameter(name=["--number", "-n"], converter=_whole)]
+Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+Json = Annotated[bool, Parameter(name="--json", negative=())]
