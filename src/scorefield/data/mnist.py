@@ -69,7 +69,7 @@ class MNIST(Dataset):
 
     def _path(self, name: str) -> Path:
         root = self.root or os.environ.get(ENVIRONMENT)
-        if root is None:
+        if not root:
             path = f"{name}.gz"
             return fetch(
                 path, HASHES[name][1], MIRRORS, cache_folder(), progress=sys.stderr.isatty()

@@ -69,7 +69,8 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
     _check_device(device)
     card = read_card(path)
     recipe, spec = card.recipe, card.spec
-    denoiser = recipe.build(spec)
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
+        denoiser = recipe.build(spec)
     try:
         denoiser.network.load_state_dict(_tensors(model_file(path)))
     except RuntimeError as error:

@@ -92,7 +92,7 @@ class Trainer:
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
         self.accelerator = _accelerator(self.out, device)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec)
         self.network = self.denoiser.network.to(self.accelerator.device)
@@ -114,7 +114,8 @@ class Trainer:
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
-        model = self.recipe.build(self.spec)
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
+            model = self.recipe.build(self.spec)
         model.network.load_state_dict(self.average.weights())
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)

@@ -54,7 +54,7 @@ def save_image(picture: Image.Image, path: str | Path) -> None:
         path: where; the ending gives the format.
     """
     path = Path(path)
-    if path.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise InputError(
             f"cannot write a picture '{path.name}'; .png, .jpg and .webp can be written"
         )

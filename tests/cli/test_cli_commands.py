@@ -1,0 +1,367 @@
+"""The commands, from training to pictures, as a user types them."""
+
+import json
+import sys
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import scorefield
+from scorefield.cli.main import main
+from scorefield.models import load
+from scorefield.recipes import CATALOG, RECIPES, find_recipe, to_dict
+
+
+def colours(path):
+    with Image.open(path) as picture:
+        return len(set(picture.convert("RGB").get_flattened_data()))
+
+
+def test_train_says_where_the_run_is_and_what_to_try_next(here, run, small):
+    first, second = run("train", "moons", *small, "--budget", "6steps", "-o", "new/run")
+    assert first.startswith("new/run: trained for 6 steps, 96 images")
+    assert second.startswith("next: scorefield sample new/run")
+    assert {path.name for path in (here / "new" / "run").iterdir()} >= {
+        *("model.safetensors", "recipe.json", "log.jsonl", "state", "samples")
+    }
+    # what it says to try is a command that works
+    words = second.removeprefix("next: scorefield ").split()
+    run(*words)
+    assert (here / words[-1]).is_file()
+
+
+def test_the_recipe_is_the_one_that_was_asked_for(work):
+    recipe = load(work / "images").recipe
+    assert (recipe.network.width, recipe.training.batch, recipe.sampling.steps) == (8, 16, 4)
+    assert recipe.training.budget == "6steps"
+    assert recipe.data.root.endswith("digits")
+
+
+@pytest.mark.parametrize(
+    ("budget", "step"), [("3steps", 3), ("40 images", 3), ("0.001s", 1), ("2", 2)]
+)
+def test_budgets_of_every_form(here, run, budget, step, small, strict):
+    *_, last = run("train", "moons", *small, "--budget", budget, "-o", "r", "--json")
+    done = strict(last)
+    assert (done["event"], done["run"], done["images"]) == ("done", "r", 16 * done["step"])
+    assert done["step"] == step or (budget.endswith("s") and done["seconds"] >= 0.001)
+
+
+def test_train_from_a_file(here, run):
+    (here / "recipe.yaml").write_text("base: moons\nnetwork: {width: 8}\ndata: {size: 64}\n")
+    run("train", "recipe.yaml", "schedule=subvp", "--budget", "1step", "-o", "r")
+    recipe = load("r").recipe
+    assert recipe.network == find_recipe("moons", ["network.width=8"]).network
+    assert to_dict(recipe.schedule)["kind"] == "subvp"
+    run("train", "r/recipe.json", "-o", "again")
+    assert load("again").recipe == recipe
+
+
+def test_resume_goes_on_and_a_finished_run_is_done(work, run, small):
+    weights = load("points").denoiser.network.state_dict()
+    words = ["train", "moons", *small, "--budget", "6steps", "-o", "points", "--resume"]
+    for again in (words, ["train", "--resume", "-o", "points"]):
+        first, *_ = run(*again)
+        assert "trained for 6 steps" in first
+    after = load("points").denoiser.network.state_dict()
+    assert all(torch.equal(weights[name], after[name]) for name in weights)
+
+
+def test_resume_starts_a_run_where_there_is_none(here, run, small):
+    run("train", "moons", *small, "--budget", "2steps", "-o", "r", "--resume")
+    assert load("r").step == 2
+
+
+def test_a_grid(work, run):
+    (line,) = run("sample", "images", "-n", "6", "--columns", "3", "-o", "new/grid.png")
+    assert line.startswith("new/grid.png: 6 samples in")
+    with Image.open("new/grid.png") as picture:
+        # 2 rows and 3 columns of 12×12 with 2 pixels around and between: 44 × 30
+        assert picture.width * 30 == picture.height * 44
+    assert colours("new/grid.png") > 50
+
+
+def duration(path):
+    """Milliseconds of an animation: frames that are alike are stored as one that stays longer."""
+    with Image.open(path) as picture:
+        assert picture.n_frames > 1
+        total = 0
+        for i in range(picture.n_frames):
+            picture.seek(i)
+            picture.load()
+            total += picture.info["duration"]
+        return total
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_an_animation(work, run, ending):
+    run("sample", "images", "-n", "4", "--steps", "5", "--fps", "10", "-o", f"a.{ending}")
+    # a frame for each time, and the samples, which stay for a second and a half
+    assert duration(f"a.{ending}") == 5 * 100 + 100 + 1500
+
+
+def test_a_film(work, run):
+    run("sample", "points", "-n", "50", "--steps", "3", "--fps", "4", "-o", "a.mp4")
+    with av.open("a.mp4") as film:
+        frames = list(film.decode(video=0))
+    assert len(frames) == 4 + round(1.5 * 4)  # the last one stays for a second and a half
+
+
+def test_arrays_of_images(work, run):
+    run("sample", "images", "-n", "12", "-o", "samples.npz")
+    with np.load("samples.npz") as found:
+        assert sorted(found) == ["images", "labels"]
+        images, labels = found["images"], found["labels"]
+    assert (images.dtype, images.shape) == (np.uint8, (12, 12, 12, 1))
+    assert (labels.dtype, labels.tolist()) == (np.int64, [*range(10), 0, 1])
+    model = load("images")
+    assert np.array_equal(images, model.spec.to_arrays(model.sample(12)))
+
+
+def test_arrays_of_points(work, run):
+    run("sample", "points", "-n", "7", "-o", "samples.npz")
+    with np.load("samples.npz") as found:
+        assert list(found) == ["samples"]
+        assert (found["samples"].dtype, found["samples"].shape) == (np.float32, (7, 2))
+        assert np.array_equal(found["samples"], load("points").sample(7).numpy())
+
+
+def test_a_folder_of_images(work, run):
+    run("sample", "images", "-n", "3", "--first", "9", "-o", "folder")
+    names = sorted(path.name for path in (work / "folder").iterdir())
+    assert names == ["000009-9.png", "000010-0.png", "000011-1.png"]
+    expected = load("images").spec.to_arrays(load("images").sample(3, first=9))
+    for name, image in zip(names, expected, strict=True):
+        with Image.open(work / "folder" / name) as picture:
+            assert np.array_equal(np.asarray(picture), image[..., 0])
+
+
+def test_a_scatter_plot_of_points(work, run):
+    run("sample", "points", "-n", "200", "-o", "points.png")
+    assert colours("points.png") > 20
+
+
+def images_of(run, *words):
+    run("sample", "images", *words, "-o", "x.npz")
+    with np.load("x.npz") as found:
+        return found["images"].astype(int), found["labels"]
+
+
+def test_a_sample_is_the_same_however_many_are_drawn(work, run):
+    images, labels = images_of(run, "-n", "6", "--seed", "3")
+    for words, part in (
+        (["-n", "2", "--first", "4"], slice(4, 6)),
+        (["-n", "6", "--batch", "4"], slice(0, 6)),
+        (["-n", "1"], slice(0, 1)),
+    ):
+        found, its = images_of(run, *words, "--seed", "3")
+        assert np.abs(found - images[part]).max() <= 1  # one level of 256, by rounding
+        assert np.array_equal(its, labels[part])
+    other, _ = images_of(run, "-n", "6", "--seed", "4")
+    assert np.abs(other - images).max() > 20
+
+
+def test_one_class(work, run):
+    _, labels = images_of(run, "-n", "3", "--label", "7")
+    assert labels.tolist() == [7, 7, 7]
+    _, labels = images_of(run, "-n", "2", "--label", "-1")
+    assert labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    "sampler", ["ddim", "ddpm", "euler", "heun", "dpm++", "dpm++sde", "euler-maruyama", "pc"]
+)
+def test_every_sampler_by_its_name(work, run, sampler, strict):
+    words = ["-n", "2", "--sampler", sampler, "--steps", "3", "--json", "-o", "x.npz"]
+    *_, last = run("sample", "points", *words)
+    done = strict(last)
+    assert (done["event"], done["out"], done["samples"]) == ("done", "x.npz", 2)
+    assert (done["sampler"]["kind"], done["steps"], done["seed"]) == (sampler, 3, 0)
+    with np.load("x.npz") as found:
+        assert np.isfinite(found["samples"]).all()
+
+
+def test_settings_of_the_sampler(work, run, strict):
+    words = ["--sampler", "ddim", "sampler.eta=0.5", "sampler.grid=karras", "sampler.grid.rho=5"]
+    *_, last = run("sample", "points", "-n", "1", *words, "steps=6", "--json")
+    done = strict(last)
+    assert done["sampler"] == {
+        "kind": "ddim",
+        "grid": {"kind": "karras", "rho": 5.0},
+        "eta": 0.5,
+    }
+    assert done["steps"] == 6
+    assert (work / "samples.png").is_file()
+
+
+def test_a_model_file_alone(work, run):
+    (work / "points" / "model.safetensors").rename("alone.safetensors")
+    run("sample", "alone.safetensors", "-n", "2", "-o", "x.npz")
+    assert any("mlp" in line for line in run("show", "alone.safetensors"))
+
+
+def test_show(work, run):
+    text = "\n".join(run("show", "images"))
+    for word in ("step 6", scorefield.__version__, "1 × 12 × 12", "10 classes", "unet", "width=8"):
+        assert word in text
+    for word in ("ve", "edm", "log-normal", "muon", "dpm++", "4 steps", "96 images", "loss"):
+        assert word in text
+
+
+def test_show_for_programs(work, run, strict):
+    (line,) = run("show", "points", "--json")
+    facts = strict(line)
+    assert facts["run"] == "points"
+    assert (facts["step"], facts["scorefield"]) == (6, scorefield.__version__)
+    assert facts["recipe"] == to_dict(load("points").recipe)
+    assert facts["spec"] == to_dict(load("points").spec)
+    assert facts["training"]["images"] == 96
+    assert facts["training"]["loss"] > 0
+
+
+def test_show_an_old_model(work, run):
+    """A header with only what has no default, as `load` takes it."""
+    from safetensors.torch import load_file, save_file
+
+    recipe = {"data": {"kind": "moons"}, "network": to_dict(load("points").recipe.network)}
+    header = {"format": "1", "scorefield": "0.1.0", "step": "5", "recipe": json.dumps(recipe)}
+    header["spec"] = json.dumps({"shape": [2]})
+    save_file(load_file("points/model.safetensors"), "old.safetensors", metadata=header)
+    text = "\n".join(run("show", "old.safetensors"))
+    for word in ("step 5", "moons", "mlp", "vp", "dpm++"):
+        assert word in text
+
+
+PLURALS = {f"{noun}s" if not noun.endswith("s") else noun: k for noun, k in CATALOG.values()}
+
+
+def test_list_everything(here, run, strict):
+    text = "\n".join(run("list"))
+    for kinds in (RECIPES, *PLURALS.values()):
+        for name in kinds:
+            assert name in text
+    (line,) = run("list", "--json")
+    found = strict(line)
+    assert found.keys() == {"recipes", *PLURALS}
+    for section, kinds in PLURALS.items():
+        assert [row["name"] for row in found[section]] == list(kinds)
+    assert [row["name"] for row in found["recipes"]] == list(RECIPES)
+
+
+@pytest.mark.parametrize("section", ["recipes", *PLURALS])
+def test_list_a_section(here, run, section, strict):
+    text = "\n".join(run("list", section))
+    (line,) = run("list", section, "--json")
+    found = strict(line)
+    assert list(found) == [section]
+    for row in found[section]:
+        assert row["name"] in text
+        assert len(row["summary"]) > 5
+        if section != "recipes":
+            assert row["settings"].keys() == row["meaning"].keys()
+            assert row["reference"]
+            assert all(key in text for key in row["settings"])
+
+
+def test_list_says_what_samplers_cost(here, run, strict):
+    (line,) = run("list", "samplers", "--json")
+    facts = {row["name"]: row for row in strict(line)["samplers"]}
+    assert (facts["heun"]["order"], facts["heun"]["evaluations"]) == (2, 2)
+    assert (facts["euler"]["order"], facts["euler"]["evaluations"]) == (1, 1)
+    stochastic = {name for name, row in facts.items() if row["stochastic"]}
+    assert {"ddpm", "dpm++sde", "euler-maruyama", "pc"} <= stochastic
+    assert not {"euler", "dpm++", "ddim"} & stochastic
+
+
+def test_plot_a_grid_of_data(here, run, digits):
+    assert run("plot", "grid", "mnist10k", "-n", "4", "-o", "data.png") == ["data.png"]
+    with Image.open("data.png") as picture:
+        assert picture.width == picture.height
+    assert colours("data.png") > 50
+    assert run("plot", "grid", "moons", "-n", "300", "--json") == [
+        json.dumps({"event": "done", "out": "grid.png"})
+    ]
+    assert colours("grid.png") > 20
+
+
+def test_plot_a_grid_of_samples(work, run):
+    run("sample", "images", "-n", "4", "-o", "samples.npz")
+    run("sample", "images", "-n", "4", "--columns", "2", "-o", "direct.png")
+    run("plot", "grid", "samples.npz", "--columns", "2", "-o", "grid.png")
+    with Image.open("grid.png") as one, Image.open("direct.png") as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_plot_an_animation(work, run):
+    words = ["-n", "4", "--steps", "3", "--label", "2", "--fps", "20"]
+    assert run("plot", "animation", "images", *words) == ["animation.gif"]
+    assert duration("animation.gif") == 3 * 50 + 50 + 1500
+
+
+def test_plot_paths(work, run):
+    words = ["--sampler", "euler-maruyama", "--steps", "7", "sampler.grid=log-snr"]
+    assert run("plot", "paths", "points", *words, "-o", "p.png") == ["p.png"]
+    assert colours("p.png") > 50
+
+
+def test_plot_schedules(here, run):
+    assert run("plot", "schedule") == ["schedules.png"]  # all of them
+    assert colours("schedules.png") > 20
+    assert run("plot", "schedule", "vp", "--json", "-o", "one.png")
+    with Image.open("schedules.png") as one, Image.open("one.png") as other:
+        assert one.size == other.size
+        assert one.tobytes() != other.tobytes()
+
+
+def test_plot_the_loss(work, run):
+    run("plot", "loss", "images", "points", "-o", "l.png")
+    assert colours("l.png") > 20
+
+
+def test_every_line_for_programs_is_json(here, digits, run, strict):
+    words = ["network.width=8", "network.heads=2", "training.batch=16", "sampling.sampler=heun"]
+    lines = run(
+        *("train", "mnist", f"data.root={digits}", *words, "--budget", "2steps"),
+        "-o",
+        "r",
+        "--json",
+    )
+    events = [strict(line)["event"] for line in lines]
+    assert events[-1] == "done"
+    assert set(events) <= {"progress", "note", "done"}
+    for words in (["show", "r"], ["sample", "r", "-n", "2"], ["plot", "paths", "r", "-n", "1"]):
+        for line in run(*words, "--json"):
+            strict(line)
+    strict((here / "r" / "recipe.json").read_text())
+
+
+def test_a_progress_bar_on_a_terminal(work, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["sample", "points", "-n", "2", "--steps", "3", "-o", "x.npz"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("x.npz: 2 samples")
+    assert "sampling points" in err
+    assert "samples/s" in err
+
+
+def test_interrupted(work, capsys, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scorefield.samplers.exponential.DPMSolverPP.walk", stop)
+    assert main(["sample", "points", "-o", "x.npz"]) == 130
+    assert capsys.readouterr().err == "scorefield: interrupted\n"
+    assert not (work / "x.npz").exists()
+
+
+def test_version_and_help(here, run):
+    assert run("--version") == [scorefield.__version__]
+    for command in ("train", "sample", "show", "list", "plot", "plot grid", "plot paths"):
+        text = "\n".join(run(*command.split(), "--help"))
+        assert f"Usage: scorefield {command}" in text
+    assert "--budget" in "\n".join(run("train", "--help"))

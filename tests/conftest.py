@@ -1,0 +1,74 @@
+"""Problems with exact answers, and every kind of schedule, for all tests."""
+
+import warnings
+
+import pytest
+import torch
+
+from scorefield.core.ddpm import DDPM, LinearBetas
+from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
+from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
+
+with warnings.catch_warnings():
+    # torch compiles a few rules with its own deprecated torch.jit.script at the first jvp.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
+
+SCHEDULES = {
+    "vp": VP(),
+    "subvp": SubVP(),
+    "ve": VE(),
+    "ve-edm": VE(0.002, 80.0),
+    "ve-tutorial": TutorialVE(),
+    "cosine": Cosine(),
+    "flow": Flow(),
+    # Ho et al.'s chain with a tenth of the steps and ten times the noise in each.
+    "ddpm": DDPM(100, LinearBetas(1e-3, 0.2)),
+}
+
+
+def double(*rows):
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.fixture(params=SCHEDULES.values(), ids=SCHEDULES.keys())
+def schedule(request):
+    return request.param
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def normal(generator):
+    """normal(2, 3): standard normal numbers of that shape, float64."""
+    return lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def gaussian():
+    """Correlated Gaussian data off the origin, for a schedule."""
+    mean, covariance = double(0.5, -0.3), double([0.5, 0.2], [0.2, 0.3])
+    return lambda schedule: GaussianDenoiser(schedule, mean, covariance)
+
+
+@pytest.fixture
+def mixture():
+    """Three Gaussians of different weight, shape and orientation, for a schedule."""
+    weights = double(0.5, 0.2, 0.3)
+    means = double([1.0, 0.5], [-1.0, 0.2], [0.2, -1.1])
+    covariances = double(
+        [[0.30, 0.10], [0.10, 0.20]],
+        [[0.20, -0.05], [-0.05, 0.40]],
+        [[0.15, 0.00], [0.00, 0.25]],
+    )
+    return lambda schedule: MixtureDenoiser(schedule, weights, means, covariances)
+
+
+@pytest.fixture
+def points():
+    """Five points of the plane as a data set, for a schedule."""
+    data = double([1.0, 0.4], [-0.7, 0.9], [0.1, -1.2], [-1.1, -0.5], [0.6, 1.3])
+    return lambda schedule: EmpiricalDenoiser(schedule, data)

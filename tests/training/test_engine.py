@@ -1,0 +1,96 @@
+"""How the network computes is chosen by measuring, and only as far as measuring pays."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from scorefield.recipes import Training
+from scorefield.training.engine import Engine, measured, trials
+
+FP32, BF16 = Engine("fp32", channels_last=True), Engine("bf16", channels_last=True)
+
+
+@pytest.fixture
+def network(monkeypatch):
+    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+
+
+def engines(network, remaining, **settings):
+    found = trials(Training(**settings), network, lambda engine: None, lambda seconds: remaining)
+    return [trial.engine for trial in found]
+
+
+@pytest.mark.parametrize(
+    ("remaining", "settings", "expected"),
+    [
+        (1e9, {"precision": "fp32", "compile": "off"}, {FP32}),
+        (1e9, {"precision": "bf16", "compile": "off"}, {BF16}),
+        (20, {}, {FP32}),
+        (60, {}, {FP32, Engine("fp32", channels_last=False), BF16}),
+        (60, {"compile": "off"}, {FP32, Engine("fp32", channels_last=False), BF16}),
+        (60, {"precision": "fp32"}, {FP32}),
+    ],
+)
+def test_what_is_tried(network, remaining, settings, expected):
+    found = engines(network, remaining, **settings)
+    assert set(found) == expected
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "compile_", "tried"),
+    [(200, "auto", True), (60, "auto", False), (1, "on", True), (200, "off", False)],
+)
+def test_compiling_is_tried_where_it_may_pay(network, remaining, compile_, tried):
+    found = engines(network, remaining, precision="bf16", compile=compile_)
+    assert [engine.compiled for engine in found] == ([False, True] if tried else [False])
+
+
+def test_compiling_is_tried_on_the_fastest(network):
+    def run(engine):
+        time.sleep(0.002 if engine.precision == "bf16" else 0.02)
+
+    *_, last = trials(Training(), network, run, lambda seconds: 1e9)
+    assert last.engine == Engine("bf16", channels_last=True, compiled=True)
+
+
+def test_points_have_no_channels():
+    network = nn.Linear(2, 2)
+    assert engines(network, 1, precision="fp32") == [Engine("fp32", channels_last=False)]
+
+
+def test_time_is_the_median_without_the_first(network):
+    waits = iter([0.05, 0.001, 0.03, 0.01])
+    trial = measured(FP32, network, lambda engine: time.sleep(next(waits)))
+    assert trial.preparation >= 0.05
+    assert 0.01 <= trial.seconds < 0.03
+    assert trial.failure == ""
+
+
+def test_only_the_compiler_may_fail(network):
+    def fail(engine):
+        raise RuntimeError("out of memory\nand more")
+
+    trial = measured(Engine(compiled=True), network, fail)
+    assert (trial.seconds, trial.failure) == (float("inf"), "RuntimeError: out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        measured(FP32, network, fail)
+
+
+def test_an_engine_lays_out_the_network(network):
+    FP32.apply(network)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    Engine().apply(network)
+    assert network[0].weight.is_contiguous()
+    x = torch.ones(2, 2)
+    for engine, dtype in ((BF16, torch.bfloat16), (FP32, torch.float32)):
+        with engine.autocast(torch.device("cpu")):
+            assert (x @ x).dtype == dtype
+
+
+def test_engines_in_words():
+    assert str(Engine()) == "fp32, contiguous, eager"
+    assert str(Engine("bf16", True, True)) == "bf16, channels-last, compiled"

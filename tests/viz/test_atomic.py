@@ -1,0 +1,82 @@
+"""Files that are there whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from scorefield.atomic import check_writable, whole_file
+from scorefield.errors import InputError
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "deep" / "er" / "picture.png"
+    with whole_file(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".png"
+        assert temporary.name.startswith(".")
+        temporary.write_bytes(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    assert listing(path.parent) == ["picture.png"]
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        with whole_file(tmp_path / "file") as temporary:
+            temporary.write_text("x")
+    finally:
+        now = os.umask(old)
+    assert now == 0o027
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, InputError])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_failing_block_leaves_what_was_there(tmp_path, error, exists):
+    path = tmp_path / "file"
+    if exists:
+        path.write_bytes(b"before")
+    with pytest.raises(error), whole_file(path) as temporary:  # noqa: PT012
+        temporary.write_bytes(b"half")
+        raise error("stop")
+    assert listing(tmp_path) == (["file"] if exists else [])
+    assert not exists or path.read_bytes() == b"before"
+
+
+def test_a_disk_that_is_full_is_told_in_a_sentence(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"^cannot write .*file: No space left on device$"),
+        whole_file(tmp_path / "file"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert listing(tmp_path) == []
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "x.png", tmp_path / "folder"):
+        with pytest.raises(InputError, match=f"cannot write {path}"), whole_file(path) as temporary:
+            temporary.write_text("x")
+    assert listing(tmp_path) == ["file", "folder"]
+
+
+def test_check_writable_makes_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path, tmp_path / "new", tmp_path / "a" / "b" / "c.png", tmp_path / "file"):
+        check_writable(path)
+    with pytest.raises(InputError, match=f"cannot write .*c.png: {tmp_path / 'file'} is not a"):
+        check_writable(tmp_path / "file" / "b" / "c.png")
+    assert listing(tmp_path) == ["file"]
+
+
+def test_check_writable_asks_for_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(InputError, match=f"cannot write .*: {tmp_path} cannot be written"):
+        check_writable(tmp_path / "new" / "file")
