@@ -50,7 +50,7 @@ class UNetConfig(NetworkConfig):
     width: int = 48
     multipliers: tuple[int, ...] = (1, 2)
     blocks: int = 1
-    attention: tuple[int, ...] = (1,)
+    attention: tuple[int, ...] = ()
     heads: int = 4
     patch: int = 2
     embedding: Literal["sinusoidal", "fourier"] = "sinusoidal"

@@ -30,8 +30,8 @@ _MNIST = Recipe(
     network=UNetConfig(),
     schedule=VE(sigma_min=0.002, sigma_max=80.0),
     parameterization=EDM(),
-    objective=Objective(times=LogNormalTimes(mean=-0.6, std=1.4)),
-    training=Training(lr=3e-3, optimizer="muon"),
+    objective=Objective(times=LogNormalTimes(mean=0.4, std=1.4)),
+    training=Training(batch=64, lr=1.2e-2, optimizer="muon"),
 )
 
 _VP = replace(_MNIST, schedule=VP(), objective=Objective(times=UniformTimes()))
