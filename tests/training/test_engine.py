@@ -94,3 +94,34 @@ def test_an_engine_lays_out_the_network(network):
 def test_engines_in_words():
     assert str(Engine()) == "fp32, contiguous, eager"
     assert str(Engine("bf16", True, True)) == "bf16, channels-last, compiled"
+
+
+def test_compiled_code_that_gives_wrong_gradients_is_refused(tmp_path, recipe, monkeypatch):
+    """The values are right and the gradients a tenth of what they should be."""
+
+    def wrong(module):
+        def call(*words, **named):
+            right = module._call_impl(*words, **named)
+            return right.detach() + 0.1 * (right - right.detach())
+
+        module._compiled_call_impl = call
+
+    monkeypatch.setattr(torch.nn.Module, "compile", wrong)
+    trainer = Trainer(recipe("images"), tmp_path / "run")
+    before = {n: p.detach().clone() for n, p in trainer.network.named_parameters()}
+    trial = measured(Engine(compiled=True), trainer.network, trainer._dry_run)
+    assert "gradient of" in trial.failure
+    assert trial.seconds == float("inf")
+    assert all(torch.equal(before[n], p) for n, p in trainer.network.named_parameters())
+    assert all(part._compiled_call_impl is None for part in trainer.network.parts())
+
+
+def test_compiled_code_that_gives_right_gradients_is_used(tmp_path, recipe, monkeypatch):
+    def same(module):
+        module._compiled_call_impl = module._call_impl
+
+    monkeypatch.setattr(torch.nn.Module, "compile", same)
+    trainer = Trainer(recipe("images"), tmp_path / "run")
+    trial = measured(Engine(compiled=True), trainer.network, trainer._dry_run)
+    assert trial.failure == ""
+    assert trial.seconds < float("inf")

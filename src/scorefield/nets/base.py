@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
+
+
+class Network(nn.Module):
+    """A module of a `NetworkConfig`, which says of its layers what a trainer needs to know."""
+
+    outer: ClassVar[tuple[str, ...]] = ()  # names of the layers that meet the data
+
+    def parts(self) -> list[nn.Module]:
+        """The modules that are compiled, each by itself; the whole network unless it knows better."""
+        return [self]
 
 
 @dataclass(frozen=True)
@@ -18,7 +29,7 @@ class NetworkConfig(ABC):
     """
 
     @abstractmethod
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> Network:
         """The module for samples of ``shape`` (C, H, W) or (D,) with ``classes`` classes, 0 for none."""
 
 

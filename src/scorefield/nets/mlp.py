@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scorefield.errors import InputError
-from scorefield.nets.base import NetworkConfig
+from scorefield.nets.base import Network, NetworkConfig
 from scorefield.nets.layers import Conditioning, SinusoidalFeatures
 
 FEATURES = 64
@@ -43,11 +43,11 @@ class MLPConfig(NetworkConfig):
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must lie from 0 to below 1, got {self.dropout}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> Network:
         return MLP(self, math.prod(shape), classes if self.conditional else 0)
 
 
-class MLP(nn.Module):
+class MLP(Network):
     """The module of an `MLPConfig`.
 
     Arguments:

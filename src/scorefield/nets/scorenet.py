@@ -9,7 +9,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional
 
 from scorefield.errors import InputError
-from scorefield.nets.base import NetworkConfig
+from scorefield.nets.base import Network, NetworkConfig
 from scorefield.nets.layers import FourierFeatures, LabelEmbedding, pad_to
 
 CHANNELS = (32, 64, 128, 256)
@@ -42,7 +42,7 @@ class ScoreNetConfig(NetworkConfig):
         if not self.scale > 0:
             raise InputError(f"scale must be above 0, got {self.scale}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> Network:
         if len(shape) != 3:
             raise InputError(f"ScoreNet needs images (C, H, W), got data of shape {shape}; try mlp")
         return ScoreNet(self, shape[0], classes if self.conditional else 0)
@@ -68,7 +68,7 @@ class Stage(nn.Module):
         return functional.silu(self.norm(hidden))
 
 
-class ScoreNet(nn.Module):
+class ScoreNet(Network):
     """The module of a `ScoreNetConfig`.
 
     Arguments:

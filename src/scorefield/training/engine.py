@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from scorefield.nets.base import lay_out
+from scorefield.nets.base import Network, lay_out
 from scorefield.recipes.recipe import Training
 
 SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
 COMPILE_PAYS = 120.0  # seconds of training above which compiling may pay
+WRONG = 0.5  # of a gradient's norm: bfloat16 alone is off by up to 0.1
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,14 @@ class Engine:
         """The context in which the network is called."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def apply(self, network: nn.Module) -> None:
+    def apply(self, network: Network) -> None:
         """Lay out the network's weights, and compile it or undo that."""
         lay_out(network, torch.channels_last if self.channels_last else torch.contiguous_format)
-        if self.compiled:
-            network.compile()
-        else:
-            network._compiled_call_impl = None
+        for part in network.parts():
+            if self.compiled:
+                part.compile()
+            else:
+                part._compiled_call_impl = None
 
     def __str__(self) -> str:
         layout = "channels-last" if self.channels_last else "contiguous"
@@ -66,9 +69,7 @@ class Trial:
     failure: str = ""
 
 
-def measured(
-    engine: Engine, network: nn.Module, run: Callable[[Engine], None], n: int = 3
-) -> Trial:
+def measured(engine: Engine, network: Network, run: Callable[[Engine], None], n: int = 3) -> Trial:
     """Time a way to compute.
 
     Arguments:
@@ -84,20 +85,70 @@ def measured(
             begin = time.perf_counter()
             run(engine)
             times.append(time.perf_counter() - begin)
-    except (
-        Exception
-    ) as error:  # a compiler that is missing or fails in any way is no reason to stop
+        failure = disagreement(engine, network, run) if engine.compiled else ""
+    except Exception as error:  # a compiler may be missing or fail in any way
         if not engine.compiled:
             raise
+        failure = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    if failure:
         replace(engine, compiled=False).apply(network)
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        return Trial(engine, float("inf"), 0.0, reason)
+        return Trial(engine, math.inf, 0.0, failure)
     return Trial(engine, statistics.median(times[1:] or times), times[0])
+
+
+def disagreement(engine: Engine, network: Network, run: Callable[[Engine], None]) -> str:
+    """What is wrong with the gradients of a compiled network, against the same without compiling.
+
+    Compilers err: a gradient that is off by more than half of its norm is named. Weights are disturbed
+    for the comparison, since fresh networks end in zeros, behind which there is no gradient to compare.
+
+    Arguments:
+        engine: the compiled way.
+        network: laid out and compiled; left so.
+        run: one forward and backward pass, which leaves its gradients.
+
+    Returns:
+        A clause for a sentence, or nothing when all gradients agree.
+    """
+    plain = replace(engine, compiled=False)
+    with _disturbed(network):
+        found = _gradients(engine, network, run)
+        plain.apply(network)
+        right = _gradients(plain, network, run)
+        engine.apply(network)
+    largest = max(g.norm() for g in right.values())
+    for name, gradient in right.items():
+        error = (found[name] - gradient).norm() / gradient.norm().clamp(min=1e-6 * float(largest))
+        if not error <= WRONG:
+            return f"the compiled gradient of {name} is wrong by {float(error):.0%}"
+    return ""
+
+
+def _gradients(
+    engine: Engine, network: Network, run: Callable[[Engine], None]
+) -> dict[str, Tensor]:
+    run(engine)
+    return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+
+
+@contextmanager
+def _disturbed(network: Network) -> Iterator[None]:
+    generator = torch.Generator().manual_seed(0)
+    saved = [p.detach().clone() for p in network.parameters()]
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=generator).to(p))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, before in zip(network.parameters(), saved, strict=True):
+                p.copy_(before)
 
 
 def trials(
     training: Training,
-    network: nn.Module,
+    network: Network,
     run: Callable[[Engine], None],
     remaining: Callable[[float], float],
 ) -> Iterator[Trial]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scorefield.nets.base import Network
+
 # Coefficients of the quintic iteration that pushes singular values towards 1 (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -83,7 +85,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(
-    network: nn.Module, name: str, lr: float, weight_decay: float
+    network: Network, name: str, lr: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of a network: one AdamW, or Muon for inner kernels and AdamW for the rest.
 
@@ -107,8 +109,8 @@ def build_optimizers(
     return [adamw, Muon(inner, lr=lr, weight_decay=weight_decay)]
 
 
-def _inner_weights(network: nn.Module) -> list[nn.Parameter]:
+def _inner_weights(network: Network) -> list[nn.Parameter]:
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    outer = {f"{name}.weight" for name in getattr(network, "outer", ())}
+    outer = {f"{name}.weight" for name in network.outer}
     layers = {f"{name}.weight" for name, m in network.named_modules() if isinstance(m, kinds)}
     return [p for name, p in network.named_parameters() if name in layers - outer]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from scorefield.core.objective import Objective
 from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, save
 from scorefield.models.model import Model
+from scorefield.nets.base import Network
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
@@ -95,7 +96,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec)
-        self.network = self.denoiser.network.to(self.accelerator.device)
+        self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.optimizers = build_optimizers(
             self.network, self.training.optimizer, self.training.lr, self.training.weight_decay
         )
@@ -181,6 +182,7 @@ class Trainer:
                 self.engine = replace(self.engine, compiled=False)
                 yield self._note(log, _uncompiled(trial), warning=True)
         self.engine.apply(self.network)
+        self.network.zero_grad(set_to_none=True)
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
@@ -238,9 +240,10 @@ class Trainer:
         return total
 
     def _dry_run(self, engine: Engine) -> None:
+        """A pass that changes no weights and leaves its gradients."""
+        self.network.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
             self._backward(engine, 0)
-        self.network.zero_grad(set_to_none=True)
         if self.accelerator.device.type != "cpu":
             torch.accelerator.synchronize()  # a GPU is timed when it is done, not when it is told
 
