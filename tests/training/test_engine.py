@@ -6,16 +6,26 @@ import pytest
 import torch
 from torch import nn
 
+from scorefield.nets.base import Network
 from scorefield.recipes import Training
+from scorefield.training import Trainer
 from scorefield.training.engine import Engine, measured, trials
 
 FP32, BF16 = Engine("fp32", channels_last=True), Engine("bf16", channels_last=True)
 
 
+class Small(Network):
+    """Layers one after the other."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+
 @pytest.fixture
 def network(monkeypatch):
     monkeypatch.setattr(nn.Module, "compile", lambda self: None)
-    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    return Small(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
 
 
 def engines(network, remaining, **settings):
@@ -58,7 +68,7 @@ def test_compiling_is_tried_on_the_fastest(network):
 
 
 def test_points_have_no_channels():
-    network = nn.Linear(2, 2)
+    network = Small(nn.Linear(2, 2))
     assert engines(network, 1, precision="fp32") == [Engine("fp32", channels_last=False)]
 
 
@@ -82,9 +92,9 @@ def test_only_the_compiler_may_fail(network):
 
 def test_an_engine_lays_out_the_network(network):
     FP32.apply(network)
-    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network.layers[0].weight.is_contiguous(memory_format=torch.channels_last)
     Engine().apply(network)
-    assert network[0].weight.is_contiguous()
+    assert network.layers[0].weight.is_contiguous()
     x = torch.ones(2, 2)
     for engine, dtype in ((BF16, torch.bfloat16), (FP32, torch.float32)):
         with engine.autocast(torch.device("cpu")):
