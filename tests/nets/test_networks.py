@@ -178,7 +178,7 @@ def test_attention_is_where_it_is_asked_for():
         (lambda: UNetConfig(multipliers=(1, 0)), r"multipliers must be .* got \(1, 0\)"),
         (lambda: UNetConfig(attention=(2,)), "level 2 does not exist; there are levels 0 to 1"),
         (lambda: UNetConfig(attention=(-1,)), "level -1 does not exist"),
-        (lambda: UNetConfig(heads=5), "heads must divide the 96 channels of level 1, got 5"),
+        (lambda: UNetConfig(heads=5, attention=(1,)), "heads must divide the 96 channels of level 1, got 5"),
         (lambda: UNetConfig(dropout=1.0), "dropout must lie from 0 to below 1, got 1.0"),
         (lambda: MLPConfig(width=0), "width must be at least 1, got 0"),
         (lambda: MLPConfig(depth=0), "depth must be at least 1, got 0"),
