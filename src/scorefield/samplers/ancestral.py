@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -13,13 +11,13 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
-from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
+from scorefield.samplers.base import OneStep, posterior_step
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.noise import Noise
 
 
 @dataclass(frozen=True)
-class DDIM(Sampler):
+class DDIM(OneStep):
     """Denoising diffusion implicit models: from the deterministic flow (η = 0) to DDPM (η = 1).
 
         x_s = α_s x̂₀ + √(σ_s² - ς²) ε̂ + ς z,   ς = η (σ_s/σ_t) √(σ_t² - (α_t/α_s)² σ_s²)
@@ -46,18 +44,14 @@ class DDIM(Sampler):
         if not self.eta >= 0:
             raise InputError(f"eta must be at least 0, got {self.eta}")
 
-    def walk(
-        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
-    ) -> Iterator[Step]:
-        for t, s in pairwise(times):
-            x0 = denoise(x, t)
-            yield Step(t, x, x0)
-            x = posterior_step(schedule, x, x0, t, s, self.eta, noise)
-        yield Step(times[-1], x, denoise(x, times[-1]))
+    def step(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
+    ) -> Tensor:
+        return posterior_step(schedule, x, x0, t, s, self.eta, noise)
 
 
 @dataclass(frozen=True)
-class Ancestral(Sampler):
+class Ancestral(OneStep):
     """DDPM's ancestral sampling, with either of its two published variances.
 
         x_s = q-mean(x_t, x̂₀) + ς z,   ς² = β̃ = (σ_s²/σ_t²) β_ts  or  ς² = β_ts,
@@ -82,17 +76,12 @@ class Ancestral(Sampler):
         if self.variance not in ("small", "large"):
             raise InputError(f"variance must be 'small' or 'large', got '{self.variance}'")
 
-    def walk(
-        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
-    ) -> Iterator[Step]:
-        for t, s in pairwise(times):
-            x0 = denoise(x, t)
-            yield Step(t, x, x0)
-            if self.variance == "small":
-                x = posterior_step(schedule, x, x0, t, s, 1.0, noise)
-            else:
-                x = _large_variance_step(schedule, x, x0, t, s, noise)
-        yield Step(times[-1], x, denoise(x, times[-1]))
+    def step(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
+    ) -> Tensor:
+        if self.variance == "small":
+            return posterior_step(schedule, x, x0, t, s, 1.0, noise)
+        return _large_variance_step(schedule, x, x0, t, s, noise)
 
 
 def _large_variance_step(

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,26 @@ class Sampler(ABC):
             times: decreasing times, shape (n,), float64.
             noise: called with a state, gives standard normal noise of its shape.
         """
+
+
+@dataclass(frozen=True)
+class OneStep(Sampler):
+    """A sampler whose every step needs one estimate of x₀ and no memory."""
+
+    @abstractmethod
+    def step(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
+    ) -> Tensor:
+        """The state at s < t from the state and the estimate of x₀ at t, shape (B, ...)."""
+
+    def walk(
+        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
+    ) -> Iterator[Step]:
+        for t, s in pairwise(times):
+            x0 = denoise(x, t)
+            yield Step(t, x, x0)
+            x = self.step(schedule, x, x0, t, s, noise)
+        yield Step(times[-1], x, denoise(x, times[-1]))
 
 
 def posterior_step(

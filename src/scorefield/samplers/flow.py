@@ -16,13 +16,13 @@ from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.core.sde import reverse_drift
 from scorefield.errors import InputError
-from scorefield.samplers.base import Denoise, Sampler, Step
+from scorefield.samplers.base import Denoise, OneStep, Sampler, Step
 from scorefield.samplers.grids import Grid, Karras, UniformTime
 from scorefield.samplers.noise import Noise
 
 
 @dataclass(frozen=True)
-class Euler(Sampler):
+class Euler(OneStep):
     """Euler's method in time for the probability-flow ODE.
 
         x_s = x_t + (s - t) v,   v = α' x̂₀ + σ' ε̂
@@ -40,14 +40,10 @@ class Euler(Sampler):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
 
-    def walk(
-        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
-    ) -> Iterator[Step]:
-        for t, s in pairwise(times):
-            x0 = denoise(x, t)
-            yield Step(t, x, x0)
-            x = x + expand(s - t, x) * reverse_drift(schedule, x, x0, t, 0.0)
-        yield Step(times[-1], x, denoise(x, times[-1]))
+    def step(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
+    ) -> Tensor:
+        return x + expand(s - t, x) * reverse_drift(schedule, x, x0, t, 0.0)
 
 
 @dataclass(frozen=True)

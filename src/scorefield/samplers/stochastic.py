@@ -15,7 +15,7 @@ from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.core.sde import reverse_drift
 from scorefield.errors import InputError
-from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
+from scorefield.samplers.base import Denoise, OneStep, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.noise import Noise
 
@@ -45,7 +45,7 @@ def euler_maruyama_step(
 
 
 @dataclass(frozen=True)
-class EulerMaruyama(Sampler):
+class EulerMaruyama(OneStep):
     """The Euler-Maruyama method for the reverse SDE.
 
         x_s = x_t + (s - t) [ v - ½ η² g² ∇log p_t ] + η g √(t - s) z
@@ -70,14 +70,10 @@ class EulerMaruyama(Sampler):
         if not self.eta > 0:
             raise InputError(f"eta must be above 0, got {self.eta}; use Euler for 0")
 
-    def walk(
-        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
-    ) -> Iterator[Step]:
-        for t, s in pairwise(times):
-            x0 = denoise(x, t)
-            yield Step(t, x, x0)
-            x = euler_maruyama_step(schedule, x, x0, t, s, self.eta, noise)
-        yield Step(times[-1], x, denoise(x, times[-1]))
+    def step(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
+    ) -> Tensor:
+        return euler_maruyama_step(schedule, x, x0, t, s, self.eta, noise)
 
 
 @dataclass(frozen=True)
