@@ -15,7 +15,7 @@ from scorefield import InputError, Schedule, load
 from scorefield.atomic import check_writable
 from scorefield.cli.options import Json, Number, Out, Whole
 from scorefield.cli.output import bar, say
-from scorefield.cli.sample import _sampling, watched
+from scorefield.cli.sample import chosen_sampling, watched
 from scorefield.errors import unknown
 from scorefield.recipes import CATALOG, from_dict
 from scorefield.training import read_log
@@ -128,7 +128,7 @@ def animation(
     """
     check_writable(out)
     model = load(run)
-    use = _sampling(model, sampler, steps, overrides)
+    use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
         walk = model.trajectory(n, label=label, sampler=use.sampler, steps=use.steps, seed=seed)
         shown = frames(watched(walk, use.steps, advance), model.denoiser.schedule, model.spec)
@@ -174,7 +174,7 @@ def paths(
     """
     check_writable(out)
     model = load(run)
-    use = _sampling(model, sampler, steps, overrides)
+    use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
         walk = model.trajectory(n, label=label, sampler=use.sampler, steps=use.steps, seed=seed)
         walked = watched(walk, use.steps, advance)

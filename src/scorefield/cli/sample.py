@@ -78,7 +78,7 @@ def sample(
     if not out.suffix and out.is_file():
         raise InputError(f"cannot write a folder {out}: there is a file of that name")
     model = load(run, device=device)
-    sampling = _sampling(model, sampler, steps, overrides)
+    sampling = chosen_sampling(model, sampler, steps, overrides)
     ask: dict[str, Any] = {"label": label, "seed": seed, "first": first}
     ask |= {"sampler": sampling.sampler, "steps": sampling.steps}
     begin = time.perf_counter()
@@ -115,7 +115,7 @@ def watched(
         advance(made / (steps + 1), f"t = {float(step.t):.3f}")
 
 
-def _sampling(
+def chosen_sampling(
     model: Model, sampler: str | None, steps: int | None, overrides: Sequence[str]
 ) -> Sampling:
     """The model's own sampling with what was asked for on top."""
