@@ -78,7 +78,8 @@ def classifier() -> Classifier:
     model = Classifier()
     if not KEPT.exists():
         KEPT.parent.mkdir(parents=True, exist_ok=True)
-        save_file(trained().state_dict(), KEPT)
+        weights = trained().state_dict()
+        save_file({name: value.contiguous() for name, value in weights.items()}, KEPT)
     model.load_state_dict(load_file(KEPT))
     return model.eval()
 
