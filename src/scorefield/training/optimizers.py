@@ -18,7 +18,9 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     """Matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2).
 
-        X ← a X + (b X Xᵀ + c (X Xᵀ)²) X,   starting from X/‖X‖
+        X ← P X,   P = a + b G + c G²,   G = X Xᵀ,   starting from X/‖X‖
+
+    All steps but the last product are taken on G ← P G P, which is small where X is wide.
 
     Arguments:
         matrices: shape (N, rows, columns).
@@ -28,13 +30,17 @@ def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     """
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.transpose(-1, -2) if tall else matrices
+    x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    product = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     for _ in range(iterations):
-        gram = x @ x.transpose(-1, -2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    out: Tensor = x.transpose(-1, -2) if tall else x
-    return out
+        step = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        step.diagonal(dim1=-2, dim2=-1).add_(a)
+        product = step @ product
+        gram = step @ gram @ step
+    out: Tensor = product @ x
+    return out.mT if tall else out
 
 
 class Muon(torch.optim.Optimizer):
