@@ -15,10 +15,6 @@ class Network(nn.Module):
 
     outer: ClassVar[tuple[str, ...]] = ()  # names of the layers that meet the data
 
-    def parts(self) -> list[nn.Module]:
-        """The modules that are compiled, each by itself; the whole network unless it knows better."""
-        return [self]
-
 
 @dataclass(frozen=True)
 class NetworkConfig(ABC):

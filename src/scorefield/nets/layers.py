@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scorefield.nets.kernels import group_norm, silu
+
 # Up to so many positions attention is written out: the fused kernel is 8 times slower on a CPU in
 # bfloat16 (49 positions, 4 heads of 24, batch 128), and has memory to save only beyond.
 SHORT = 256
@@ -105,6 +107,24 @@ def groups(channels: int) -> int:
     return math.gcd(channels, max(1, channels // 8))
 
 
+class GroupNorm(nn.Module):
+    """Group norm whose result a condition may scale and shift; `kernels.group_norm` has the equation.
+
+    Arguments:
+        channels: channels of the input.
+        count: groups; divides the channels.
+    """
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, modulation: Tensor | None = None) -> Tensor:
+        return group_norm(x, self.count, self.weight, self.bias, modulation)
+
+
 class ResBlock(nn.Module):
     """A residual block whose second norm is scaled and shifted by the conditioning.
 
@@ -119,18 +139,17 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, out: int, condition: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups(channels), channels)
+        self.norm1 = GroupNorm(channels, groups(channels))
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.modulation = nn.Linear(condition, 2 * out)
-        self.norm2 = nn.GroupNorm(groups(out), out)
+        self.norm2 = GroupNorm(out, groups(out))
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        hidden = self.conv1(functional.silu(self.norm1(x)))
-        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
-        hidden = functional.silu(self.norm2(hidden) * (1 + scale) + shift)
+        hidden = self.conv1(silu(self.norm1(x)))
+        hidden = silu(self.norm2(hidden, self.modulation(condition)))
         out: Tensor = self.skip(x) + self.conv2(self.dropout(hidden))
         return out
 
@@ -148,7 +167,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(groups(channels), channels)
+        self.norm = GroupNorm(channels, groups(channels))
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
 

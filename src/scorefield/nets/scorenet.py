@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from scorefield.errors import InputError
 from scorefield.nets.base import Network, NetworkConfig
-from scorefield.nets.layers import FourierFeatures, LabelEmbedding, pad_to
+from scorefield.nets.kernels import silu, spread
+from scorefield.nets.layers import FourierFeatures, GroupNorm, LabelEmbedding, pad_to
 
 CHANNELS = (32, 64, 128, 256)
 EMBEDDING = 256
@@ -61,11 +62,11 @@ class Stage(nn.Module):
         super().__init__()
         self.conv = conv
         self.dense = nn.Linear(EMBEDDING, out)
-        self.norm = nn.GroupNorm(groups, out)
+        self.norm = GroupNorm(out, groups)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv(x) + self.dense(embedding)[:, :, None, None]
-        return functional.silu(self.norm(hidden))
+        return silu(self.norm(hidden))
 
 
 class ScoreNet(Network):
@@ -109,5 +110,4 @@ class ScoreNet(Network):
         h = self.up4(h4, embedding)
         h = self.up3(cat([h, h3], dim=1), embedding)
         h = self.up2(cat([h, h2], dim=1), embedding)
-        out: Tensor = self.up1(cat([h, h1], dim=1))
-        return out[..., :height, :width]
+        return spread([h, h1], self.up1)[..., :height, :width]

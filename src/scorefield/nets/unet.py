@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
 from scorefield.errors import InputError
 from scorefield.nets.base import Network, NetworkConfig
+from scorefield.nets.kernels import doubled, halved, silu
 from scorefield.nets.layers import (
     Attention,
     Conditioning,
     FourierFeatures,
+    GroupNorm,
     ResBlock,
     SinusoidalFeatures,
     groups,
@@ -124,13 +126,8 @@ class UNet(Network):
             stage(2 * width, width, level, config.blocks) for level, width in levels
         )
         self.grow = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(widths))
-        self.norm = nn.GroupNorm(groups(widths[0]), widths[0])
+        self.norm = GroupNorm(widths[0], groups(widths[0]))
         self.head = zeroed(nn.Conv2d(widths[0], channels * config.patch**2, 3, padding=1))
-
-    def parts(self) -> list[nn.Module]:
-        # Compiled as a whole in bfloat16 on a CPU, torch 2.13 gives zero gradients to what comes
-        # before the coarsest level; stage by stage they are right, and the speed is the same.
-        return [*self.down, self.middle, *self.up]
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]
@@ -140,7 +137,8 @@ class UNet(Network):
         skips = []
         for level, stage in enumerate(self.down):
             if level:
-                hidden = self.shrink[level - 1](hidden)
+                shrink = cast(nn.Conv2d, self.shrink[level - 1])
+                hidden = halved(hidden, shrink)
             hidden = stage(hidden, condition)
             skips.append(hidden)
         hidden = self.middle(hidden, condition)
@@ -148,9 +146,8 @@ class UNet(Network):
             hidden = stage(cat([hidden, skips[level]], dim=1), condition)
             if level:
                 # The 1×1 convolution comes first: it is the same map at a quarter of the cost.
-                hidden = self.grow[level - 1](hidden)
-                hidden = functional.interpolate(hidden, scale_factor=2.0, mode="nearest")
-        hidden = self.head(functional.silu(self.norm(hidden)))
+                hidden = doubled(self.grow[level - 1](hidden))
+        hidden = self.head(silu(self.norm(hidden)))
         return functional.pixel_shuffle(hidden, self.patch)[..., :height, :width]
 
 
