@@ -143,11 +143,10 @@ def spread(xs: Sequence[Tensor], layer: nn.ConvTranspose2d) -> Tensor:
         xs: maps of one height and width.
         layer: the convolution, without bias; its kernel has the shape (sum of channels, out, k, k).
     """
-    kernel = layer.weight
     if not is_compiling():
         out: Tensor = layer(torch.cat(list(xs), dim=1))
         return out
-    side = kernel.shape[-1]
+    kernel, side = layer.weight, layer.weight.shape[-1]
     matrices = torch.split(kernel.permute(0, 2, 3, 1).flatten(1), [x.shape[1] for x in xs])
     products = [x.permute(0, 2, 3, 1) @ m for x, m in zip(xs, matrices, strict=True)]
     product = torch.stack(products).sum(0)

@@ -137,8 +137,7 @@ class UNet(Network):
         skips = []
         for level, stage in enumerate(self.down):
             if level:
-                shrink = cast(nn.Conv2d, self.shrink[level - 1])
-                hidden = halved(hidden, shrink)
+                hidden = halved(hidden, cast(nn.Conv2d, self.shrink[level - 1]))
             hidden = stage(hidden, condition)
             skips.append(hidden)
         hidden = self.middle(hidden, condition)

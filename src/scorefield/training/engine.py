@@ -70,7 +70,9 @@ class Trial:
     failure: str = ""
 
 
-def measured(engine: Engine, network: Network, run: Callable[[Engine], None], n: int = 3) -> Trial:
+def measured(
+    engine: Engine, network: Network, run: Callable[[Engine], None], n: int = PASSES
+) -> Trial:
     """Time a way to compute.
 
     Arguments:
@@ -172,9 +174,9 @@ def trials(
     yield best
     if remaining(best.seconds) > SHORT_RUN and training.precision == "auto":
         for engine in [replace(first, channels_last=False), replace(first, precision="bf16")]:
-            trial = measured(engine, network, run, PASSES)
+            trial = measured(engine, network, run)
             best = min(best, trial, key=lambda t: t.seconds)
             yield trial
     pays = training.compile == "auto" and remaining(best.seconds) > COMPILE_PAYS
     if pays or training.compile == "on":
-        yield measured(replace(best.engine, compiled=True), network, run, PASSES)
+        yield measured(replace(best.engine, compiled=True), network, run)
