@@ -283,6 +283,18 @@ def test_a_compiled_run_says_so(tmp_path, recipe, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(("asked", "compiled"), [("on", True), ("auto", False)])
+def test_on_means_on_even_where_eager_code_is_faster(
+    tmp_path, recipe, monkeypatch, asked, compiled
+):
+    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    measured = [Trial(Engine(), 0.01, 0.1), Trial(Engine(compiled=True), 0.02, 7.4)]
+    monkeypatch.setattr("scorefield.training.trainer.trials", lambda *args: measured)
+    trainer = Trainer(recipe("points", f"training.compile={asked}"), tmp_path)
+    next(iter(p for p in trainer if p.step))
+    assert trainer.engine.compiled == compiled
+
+
 def test_bf16_trains(tmp_path, recipe):
     trainer = Trainer(recipe("images", "training.precision=bf16"), tmp_path)
     seen = list(trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from cyclopts import App, CycloptsError
 
 from scorefield import __version__
 from scorefield.errors import InputError
+
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # read by torch when it first asks for memory
 
 app = App(
     name="scorefield",
@@ -38,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Arguments:
         argv: the words after the program's name; those of the process if not given.
     """
+    # A network's activations are large and short-lived: in small pages, much of a step is page faults.
+    os.environ.setdefault(HUGE_PAGES, "1")
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from scorefield.recipes.recipe import Training
 
 SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
 COMPILE_PAYS = 120.0  # seconds of training above which compiling may pay
-PASSES = 10  # timed for each way: 3, right after compiling, once preferred eager code by chance
+PASSES = 10  # timed for each way
 WRONG = 0.5  # of a gradient's norm: bfloat16 alone is off by up to 0.1
 SMALL = 0.01  # of the largest gradient's norm: below, a gradient may be all rounding
 
@@ -99,6 +99,29 @@ def measured(
     return Trial(engine, statistics.median(times[1:] or times), times[0])
 
 
+def in_turns(
+    ways: Sequence[Trial], network: Network, run: Callable[[Engine], None], n: int = PASSES
+) -> list[Trial]:
+    """Time ways again that have been tried, pass about, so that noise falls on all of them alike.
+
+    Arguments:
+        ways: what has been tried, and did not fail.
+        network: what they are applied to, and left as the last of them.
+        run: one forward and backward pass.
+        n: passes to time of each.
+    """
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(n):
+        for way, found in zip(ways, times, strict=True):
+            way.engine.apply(network)
+            begin = time.perf_counter()
+            run(way.engine)
+            found.append(time.perf_counter() - begin)
+    return [
+        replace(w, seconds=statistics.median(found)) for w, found in zip(ways, times, strict=True)
+    ]
+
+
 def disagreement(engine: Engine, network: Network, run: Callable[[Engine], None]) -> str:
     """What is wrong with the gradients of a compiled network, against the same without compiling.
 
@@ -156,7 +179,10 @@ def trials(
     run: Callable[[Engine], None],
     remaining: Callable[[float], float],
 ) -> Iterator[Trial]:
-    """Measure the ways worth trying, cheapest first; the fastest is the one to use.
+    """Measure the ways worth trying, cheapest first.
+
+    The fastest is the one to use, by the last word on each: the best way without compiling is timed
+    twice, at last in turns with compiled code, as a busy machine may slow down between the two.
 
     Arguments:
         training: what the recipe leaves open; nothing is measured that it settles.
@@ -179,4 +205,8 @@ def trials(
             yield trial
     pays = training.compile == "auto" and remaining(best.seconds) > COMPILE_PAYS
     if pays or training.compile == "on":
-        yield measured(replace(best.engine, compiled=True), network, run)
+        compiled = measured(replace(best.engine, compiled=True), network, run, n=1)
+        if compiled.failure or training.compile == "on":
+            yield compiled
+        else:
+            yield from in_turns([best, compiled], network, run)

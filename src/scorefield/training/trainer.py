@@ -161,9 +161,9 @@ class Trainer:
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""
         if self.position.step == 0:
-            tried = []
+            tried = {}
             for trial in trials(self.training, self.network, self._dry_run, self._remaining):
-                tried.append(trial)
+                tried[trial.engine] = trial
                 if trial.failure:
                     yield self._note(log, _uncompiled(trial), warning=True)
                 elif trial.seconds:
@@ -171,7 +171,11 @@ class Trainer:
                     if trial.engine.compiled:
                         note += f", after {trial.preparation:.0f} s of compiling"
                     yield self._note(log, note)
-            self.engine = min(tried, key=lambda t: t.seconds).engine
+            forced = self.training.compile == "on"
+            self.engine = min(
+                (t for t in tried.values() if not t.failure),
+                key=lambda t: (forced and not t.engine.compiled, t.seconds),
+            ).engine
             self.position = Position(
                 0, 0.0, self.engine.precision, self.engine.channels_last, self.engine.compiled
             )
