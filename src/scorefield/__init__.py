@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SigmoidBetas,
     )
     from scorefield.core.denoisers import Denoiser, NetworkDenoiser
+    from scorefield.core.moments import Moments, moments_of
     from scorefield.core.objective import (
         SNR,
         KnotTimes,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.flow import Euler, Heun
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
     from scorefield.samplers.noise import seeded
+    from scorefield.samplers.residual import GaussianResidual, ResidualGrid
     from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
     from scorefield.training.trainer import Trainer
 
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "core.ddpm": "DDPM ConstantBetas CosineBetas GivenBetas LinearBetas QuadraticBetas SigmoidBetas",
     "core.denoisers": "Denoiser NetworkDenoiser",
+    "core.moments": "Moments moments_of",
     "core.objective": "KnotTimes Likelihood LogNormalTimes LogitNormalTimes MinSNR Objective SNR "
     "UniformLogSNRTimes UniformTimes Unit",
     "core.oracles": "EmpiricalDenoiser GaussianDenoiser MixtureDenoiser",
@@ -87,6 +90,7 @@ _HOMES = {
     "samplers.flow": "Euler Heun",
     "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
+    "samplers.residual": "GaussianResidual ResidualGrid",
     "samplers.stochastic": "EulerMaruyama PredictorCorrector",
     "training.trainer": "Trainer",
 }
@@ -115,6 +119,7 @@ __all__ = [
     "Flow",
     "ForwardSDE",
     "GaussianDenoiser",
+    "GaussianResidual",
     "GivenBetas",
     "Heun",
     "InputError",
@@ -130,12 +135,14 @@ __all__ = [
     "MinSNR",
     "MixtureDenoiser",
     "Model",
+    "Moments",
     "NetworkDenoiser",
     "Noise",
     "Objective",
     "PredictorCorrector",
     "QuadraticBetas",
     "Recipe",
+    "ResidualGrid",
     "ReverseSDE",
     "SDEDPMSolverPP",
     "Sampler",
@@ -159,6 +166,7 @@ __all__ = [
     "Velocity",
     "find_recipe",
     "load",
+    "moments_of",
     "sample",
     "save",
     "seeded",

@@ -174,7 +174,8 @@ class Counting(torch.nn.Module):
 
     def __init__(self, denoiser):
         super().__init__()
-        self.denoiser, self.schedule, self.calls = denoiser, denoiser.schedule, 0
+        self.denoiser, self.calls = denoiser, 0
+        self.schedule, self.moments = denoiser.schedule, denoiser.moments
 
     def forward(self, x, t):
         self.calls += 1

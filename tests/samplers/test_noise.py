@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from scorefield.core.denoisers import Denoiser
+from scorefield.core.moments import moments_of
 from scorefield.core.schedules import VP
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import SAMPLERS
@@ -11,6 +12,7 @@ from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.noise import seeded, stream, unseeded
+from scorefield.samplers.residual import GaussianResidual
 
 
 class Elementwise(Denoiser):
@@ -26,10 +28,12 @@ class Elementwise(Denoiser):
     ids=repr,
 )
 def test_sample_17_is_the_same_alone_and_among_100(sampler):
-    denoiser = Elementwise(VP())
+    denoiser = Elementwise(VP(), moments_of(torch.zeros(3), torch.diag(torch.tensor([1.0, 2, 3]))))
     many = sample(denoiser, (100, 3), sampler, 6, noise=seeded(4, range(100)))
     alone = sample(denoiser, (1, 3), sampler, 6, noise=seeded(4, [17]))
-    assert torch.equal(alone[0], many[17])
+    # A change of basis is a matrix product, which may round otherwise in another batch.
+    tolerance = 1e-6 if sampler == GaussianResidual() else 0
+    assert (alone[0] - many[17]).abs().max() <= tolerance
     assert not torch.equal(many[16], many[17])
 
 

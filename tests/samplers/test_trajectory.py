@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scorefield.core.denoisers import Denoiser
+from scorefield.core.moments import moments_of
 from scorefield.core.schedules import VP, Cosine, Flow
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import SAMPLERS
@@ -19,11 +20,16 @@ from scorefield.samplers.noise import seeded
 from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
 
 
+def white(count):
+    """The moments of so many independent standard normal numbers."""
+    return moments_of(torch.zeros(count), torch.eye(count))
+
+
 class Learned(Denoiser):
     """A denoiser with a parameter, which records what it is asked."""
 
-    def __init__(self, schedule):
-        super().__init__(schedule)
+    def __init__(self, schedule, count=2):
+        super().__init__(schedule, white(count))
         self.gain = nn.Parameter(torch.tensor(0.5))
         self.grad_modes, self.seen = [], []
 
@@ -40,7 +46,11 @@ class Broken(Denoiser):
         return x if t > 0.5 else x * math.nan
 
 
-@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS.keys())
+# It crosses the first interval without looking, and integrates the last one: see test_residual.py.
+LOOKING = {kind: cls for kind, cls in SAMPLERS.items() if kind != "gaussian-residual"}
+
+
+@pytest.mark.parametrize("kind", LOOKING.values(), ids=LOOKING.keys())
 def test_every_sampler_walks_its_grid_on_every_path(schedule, kind, mixture):
     denoiser, sampler, steps = mixture(schedule), kind(), 6
     run = list(trajectory(denoiser, (3, 2), sampler, steps))
@@ -78,7 +88,7 @@ def test_settings_are_finite_from_where_no_signal_is_left(path, sampler, points,
 
 def test_one_step_is_the_denoised_start(mixture, normal):
     denoiser, x = mixture(VP()), normal(3, 2)
-    for kind in SAMPLERS.values():
+    for kind in LOOKING.values():
         (only,) = trajectory(denoiser, x, kind(), 1)
         assert torch.equal(only.x, x)
         assert torch.equal(only.x0, denoiser(x, torch.ones((), dtype=torch.float64)))
@@ -105,8 +115,8 @@ def test_a_state_is_where_the_walk_starts(mixture, normal):
 def test_pictures_are_walked_as_points_are(normal):
     x = normal(2, 1, 3, 4)
     for kind in SAMPLERS.values():
-        picture = sample(Learned(VP()), x, kind(), 5, noise=seeded(0, range(2)))
-        flat = sample(Learned(VP()), x.flatten(1), kind(), 5, noise=seeded(0, range(2)))
+        picture = sample(Learned(VP(), 12), x, kind(), 5, noise=seeded(0, range(2)))
+        flat = sample(Learned(VP(), 12), x.flatten(1), kind(), 5, noise=seeded(0, range(2)))
         assert torch.allclose(picture.flatten(1), flat, rtol=1e-12, atol=1e-12)
 
 
@@ -142,7 +152,7 @@ def test_conditions_reach_the_denoiser():
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS.keys())
 def test_output_that_is_not_finite_is_reported_with_its_time(kind):
     """Times 1, 0.667, 0.334, 0.001: the third is the first below the middle."""
-    walk = trajectory(Broken(VP()), (2, 2), kind(UniformTime()), 4)
+    walk = trajectory(Broken(VP(), white(2)), (2, 2), kind(UniformTime()), 4)
     with pytest.raises(InputError, match=r"not finite at t = 0\.334"):
         list(walk)
 

@@ -112,7 +112,7 @@ def watched(
     """The steps of a walk, with a progress bar moved at each."""
     for made, step in enumerate(walk, 1):
         yield step
-        advance(made / (steps + 1), f"t = {float(step.t):.3f}")
+        advance(made / (steps + 2), f"t = {float(step.t):.3f}")
 
 
 def chosen_sampling(

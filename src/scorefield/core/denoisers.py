@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.core.broadcast import expand
+from scorefield.core.moments import Moments
 from scorefield.core.parameterizations import Parameterization
 from scorefield.core.schedules import Schedule, as_time
 
@@ -21,11 +22,13 @@ class Denoiser(nn.Module, ABC):
 
     Arguments:
         schedule: the path x_t = α x₀ + σ ε that the estimate is for.
+        moments: mean and covariance of the data, where they are known; some samplers make use of them.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, moments: Moments | None = None) -> None:
         super().__init__()
         self.schedule = schedule
+        self.moments = moments
 
     @abstractmethod
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
@@ -78,6 +81,7 @@ class NetworkDenoiser(Denoiser):
         schedule: the path.
         parameterization: what the network's output means.
         mean: m, the mean of the data, one number for each channel (or one for all).
+        moments: mean and covariance of the data, where they are known.
 
     Reference: Karras et al. 2022, eq. 7, for the four coefficients. arXiv:2206.00364
     """
@@ -88,8 +92,9 @@ class NetworkDenoiser(Denoiser):
         schedule: Schedule,
         parameterization: Parameterization,
         mean: Sequence[float] = (0.0,),
+        moments: Moments | None = None,
     ) -> None:
-        super().__init__(schedule)
+        super().__init__(schedule, moments)
         self.network = network
         self.parameterization = parameterization
         self.mean = tuple(mean)

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
+from scorefield.core.moments import moments_of
 from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError
+
+COVARIANCE = 1024  # numbers in a sample up to which a finite data set's covariance is computed
 
 
 class MixtureDenoiser(Denoiser):
@@ -52,10 +55,15 @@ class MixtureDenoiser(Denoiser):
             raise InputError(
                 f"covariances must be positive semi-definite, got an eigenvalue {variances.min():g}"
             )
-        self.register_buffer("log_weights", torch.log(weights.double() / weights.double().sum()))
-        self.register_buffer("means", means.double())
+        shares, means = weights.double() / weights.double().sum(), means.double()
+        self.register_buffer("log_weights", torch.log(shares))
+        self.register_buffer("means", means)
         self.register_buffer("variances", variances.clamp(min=0))
         self.register_buffer("basis", basis)
+        mean = shares @ means
+        within = torch.einsum("k,kde->de", shares, covariances.double())
+        between = torch.einsum("k,kd,ke->de", shares, means - mean, means - mean)
+        self.moments = moments_of(mean, within + between)
 
     def _centred(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x in each component's eigenbasis and its variances there, (B, K, D); α as (B, 1, 1)."""
@@ -118,6 +126,7 @@ class GaussianDenoiser(Denoiser):
         super().__init__(schedule)
         one = torch.ones(1, dtype=torch.float64)
         self.mixture = MixtureDenoiser(schedule, one, mean[None], covariance[None])
+        self.moments = self.mixture.moments
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
         x0: Tensor = self.mixture(x, t)
@@ -169,6 +178,10 @@ class EmpiricalDenoiser(Denoiser):
         if len(data) == 0:
             raise InputError("a data set needs at least 1 point, got 0")
         self.register_buffer("data", data)
+        if len(data) > 1 and data[0].numel() <= COVARIANCE:
+            flat = data.double().flatten(1)
+            covariance = torch.cov(flat.T, correction=0).reshape(flat.shape[1], flat.shape[1])
+            self.moments = moments_of(flat.mean(0), covariance)
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
         share = torch.softmax(self._log_kernels(x, as_time(t)), dim=1)

@@ -106,7 +106,7 @@ class Model:
                 size, label=label, sampler=sampler, steps=steps, seed=seed, first=first + start
             )
             for made, step in enumerate(walk, 1):
-                yield (start + size * made / (steps + 1)) / n, step.x0[:0]
+                yield (start + size * made / (steps + 2)) / n, step.x0[:0]
             yield (start + size) / n, step.x0
 
     def trajectory(

@@ -11,7 +11,7 @@ from scorefield.data import base as data_base
 from scorefield.data import mnist, toy
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
-from scorefield.samplers import ancestral, base, exponential, flow, grids, stochastic
+from scorefield.samplers import ancestral, base, exponential, flow, grids, residual, stochastic
 
 SCHEDULES: dict[str, type[schedules.Schedule]] = {
     "vp": schedules.VP,
@@ -67,6 +67,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "heun": flow.Heun,
     "dpm++": exponential.DPMSolverPP,
     "dpm++sde": exponential.SDEDPMSolverPP,
+    "gaussian-residual": residual.GaussianResidual,
     "euler-maruyama": stochastic.EulerMaruyama,
     "pc": stochastic.PredictorCorrector,
 }
@@ -76,6 +77,7 @@ GRIDS: dict[str, type[grids.Grid]] = {
     "log-snr": grids.UniformLogSNR,
     "karras": grids.Karras,
     "knots": grids.Knots,
+    "residual": residual.ResidualGrid,
 }
 
 NETWORKS: dict[str, type[nets_base.NetworkConfig]] = {

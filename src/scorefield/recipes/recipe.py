@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.core.moments import Moments, white_moments
 from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM, Parameterization
 from scorefield.core.schedules import VP, Schedule
@@ -124,11 +125,12 @@ class Recipe:
         known = replace(self.parameterization, sigma_data=spec.sigma_data)
         return replace(self, parameterization=known)
 
-    def build(self, spec: DataSpec) -> NetworkDenoiser:
+    def build(self, spec: DataSpec, moments: Moments | None = None) -> NetworkDenoiser:
         """The denoiser with fresh weights, drawn from torch's global generator.
 
         Arguments:
             spec: the description of the data.
+            moments: their mean and covariance; if not given, the mean and σ_data of the description.
 
         Raises:
             InputError: for a parameterization that the schedule does not allow, or a network that does
@@ -142,4 +144,7 @@ class Recipe:
                 f"velocity or edm"
             )
         network = recipe.network.build(spec.shape, spec.classes)
-        return NetworkDenoiser(network, recipe.schedule, recipe.parameterization, spec.mean)
+        moments = moments or white_moments(spec.mean, spec.sigma_data, spec.shape)
+        return NetworkDenoiser(
+            network, recipe.schedule, recipe.parameterization, spec.mean, moments
+        )

@@ -8,22 +8,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser, noise_from
+from scorefield.core.moments import Moments
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.noise import Noise, seeded
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
+
+class Denoise(Protocol):
+    """What a sampler sees of a model: E[x₀ | x_t], and the moments of the data if they are known."""
+
+    @property
+    def moments(self) -> Moments | None:
+        """Mean and covariance of the data, for each sample's conditions."""
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """E[x₀ | x_t] of states (B, ...) at the time t, shape ()."""
 
 
 class Step(NamedTuple):
@@ -144,7 +154,9 @@ def trajectory(
         InputError: at the call, for steps or a start that the grid cannot have.
     """
     schedule = denoiser.schedule
-    times = sampler.grid.times(schedule, steps, start)
+    moments = denoiser.moments
+    spread = 1.0 if moments is None else moments.sigma_data
+    times = sampler.grid.times(schedule, steps, start, spread)
     count = len(x) if isinstance(x, Tensor) else x[0]
     noise = noise or seeded(0, range(count))
     if not isinstance(x, Tensor):
@@ -152,13 +164,27 @@ def trajectory(
         like = torch.empty(tuple(x), device=anchor.device)
         x = expand(schedule(start)[1], like) * noise(like)
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        x0: Tensor = denoiser(x, t, **cond)
+    denoise = _Conditioned(denoiser, cond)
+    return _without_gradients(sampler.walk(denoise, schedule, x, times, noise))
+
+
+@dataclass(frozen=True, eq=False)
+class _Conditioned:
+    """A denoiser with its conditions, whose output is checked."""
+
+    denoiser: Denoiser
+    cond: dict[str, Tensor | None]
+
+    @property
+    def moments(self) -> Moments | None:
+        known = self.denoiser.moments
+        return None if known is None else known.given(self.cond.get("label"))
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        x0: Tensor = self.denoiser(x, t, **self.cond)
         if not bool(torch.isfinite(x0).all()):
             raise InputError(f"the model's output is not finite at t = {float(t):.4g}")
         return x0
-
-    return _without_gradients(sampler.walk(denoise, schedule, x, times, noise))
 
 
 def _without_gradients(walk: Iterator[Step]) -> Iterator[Step]:

@@ -17,11 +17,21 @@ class Grid(ABC):
     """A rule for the times of a sampler."""
 
     @abstractmethod
-    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
-        """n decreasing times, float64, shape (n,), from ``start`` down to the schedule's t_min."""
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        """n decreasing times, float64, shape (n,), from ``start`` down to the schedule's t_min.
+
+        Arguments:
+            schedule: the path.
+            n: how many; at least 1.
+            start: the time to start from, above t_min and up to 1.
+            sigma_data: σ_data, the standard deviation of the data, for rules that look at it.
+        """
 
 
-def _check(schedule: Schedule, n: int, start: float) -> None:
+def check_request(schedule: Schedule, n: int, start: float) -> None:
+    """Refuse a number of times or a start that no grid can have."""
     if n < 1:
         raise InputError(f"steps must be at least 1, got {n}")
     if not schedule.t_min < start <= 1:
@@ -50,8 +60,10 @@ class UniformTime(Grid):
     Reference: Song et al. 2021, App. D. arXiv:2011.13456
     """
 
-    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
-        _check(schedule, n, start)
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        check_request(schedule, n, start)
         times = torch.linspace(start, schedule.t_min, n, dtype=torch.float64)
         return _pinned(schedule, times, start)
 
@@ -65,8 +77,10 @@ class UniformLogSNR(Grid):
     Reference: Lu et al. 2022, DPM-Solver, section 3.3. arXiv:2206.00927
     """
 
-    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
-        _check(schedule, n, start)
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        check_request(schedule, n, start)
         noisy, clean = _log_snr_ends(schedule, start)
         ramp = torch.linspace(0, 1, n, dtype=torch.float64)
         return _pinned(schedule, schedule.time(noisy + ramp * (clean - noisy)), start)
@@ -90,8 +104,10 @@ class Karras(Grid):
         if not self.rho > 0:
             raise InputError(f"rho must be above 0, got {self.rho}")
 
-    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
-        _check(schedule, n, start)
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        check_request(schedule, n, start)
         noisy, clean = _log_snr_ends(schedule, start)
         high, low = torch.exp(-0.5 * noisy / self.rho), torch.exp(-0.5 * clean / self.rho)
         ramp = torch.linspace(0, 1, n, dtype=torch.float64)
@@ -114,8 +130,10 @@ class Knots(Grid):
 
     count: int = 1000
 
-    def times(self, schedule: Schedule, n: int, start: float = 1.0) -> Tensor:
-        _check(schedule, n, start)
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        check_request(schedule, n, start)
         first = torch.floor(torch.tensor(start * self.count + 1e-9, dtype=torch.float64))
         if n > int(first):
             raise InputError(f"steps must be at most {int(first)}, the knots there are, got {n}")
