@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import scorefield
+from scorefield.core.moments import moments_of
 from scorefield.core.parameterizations import EDM
 from scorefield.core.schedules import VP
 from scorefield.data.toy import Moons
@@ -104,13 +105,15 @@ def test_the_header_says_what_is_needed(tmp_path, model):
     header, places, body = parsed(tmp_path / FILE)
     card = Card(model.recipe, model.spec, 120, scorefield.__version__)
     assert read_card(tmp_path) == read_card(str(tmp_path / FILE)) == card
-    assert header["format"] == "1"
+    assert header["format"] == "2"
     assert header["scorefield"] == scorefield.__version__
     assert json.loads(header["recipe"]) == to_dict(model.recipe)
     assert json.loads(header["spec"]) == to_dict(model.spec)
     assert header["step"] == "120"
     # the file is the header and raw numbers, to the last byte
+    moments = model.denoiser.moments.tensors()
     weights = model.denoiser.network.state_dict()
+    weights |= {f"moments.{name}": values for name, values in moments.items()}
     assert places.keys() == weights.keys()
     assert len(body) == sum(4 * w.numel() for w in weights.values())
     for name, place in places.items():
@@ -168,11 +171,11 @@ def test_a_pickle_is_not_opened(tmp_path, saved):
     assert trap.exists()  # the trap works: loading would have sprung it
 
 
-@pytest.mark.parametrize("version", ["2", "17"])
+@pytest.mark.parametrize("version", ["3", "17"])
 def test_a_newer_format(changed, version):
     sentence = sentence_of(changed(format=version, scorefield="9.9.9"))
     assert f"format {version}, written by Scorefield 9.9.9" in sentence
-    assert "this version reads up to 1" in sentence
+    assert "this version reads up to 2" in sentence
 
 
 @pytest.mark.parametrize(
@@ -253,6 +256,46 @@ def test_an_old_header_is_filled_with_defaults(tmp_path):
     assert model.recipe.training == Recipe(data=Moons(), network=MLPConfig()).training
     assert (model.spec.shape, model.spec.classes, model.spec.mean) == ((2,), 0, (0.0,))
     assert model.sample(3).shape == (3, 2)
+
+
+def test_an_old_file_has_the_moments_of_its_description(tmp_path):
+    weights = MLPConfig(width=8, depth=1).build((2,), 0).state_dict()
+    spec = (
+        '{"shape": [2], "levels": null, "low": null, "high": null, "mean": [1, 2], "sigma_data": 3}'
+    )
+    moments = load(written(tmp_path / FILE, {**OLD_HEADER, "spec": spec}, weights)).denoiser.moments
+    assert moments.mean.tolist() == [[1, 2]]
+    assert moments.variances.tolist() == [[9, 9]]
+
+
+def test_moments_are_part_of_the_file(tmp_path, points, normal, monkeypatch):
+    factor = normal(2, 2)
+    known = moments_of(normal(2), factor @ factor.T)
+    monkeypatch.setattr(points.denoiser, "moments", known)
+    save(tmp_path / FILE, points)
+    found, expected = load(tmp_path).denoiser.moments, points.denoiser.moments
+    assert torch.allclose(found.mean, expected.mean, rtol=1e-6)
+    assert torch.allclose(found.variances, expected.variances, rtol=1e-6)
+    x = normal(3, 2)
+    expected_coordinates = expected.basis.coordinates(x)
+    assert torch.allclose(found.basis.coordinates(x), expected_coordinates, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        {"mean": torch.zeros(1, 3), "variances": torch.ones(1, 3), "vectors": torch.eye(3)},
+        {"mean": torch.zeros(1, 2), "variances": torch.ones(1, 2), "channels": torch.eye(2)},
+        {"mean": torch.zeros(0, 2), "variances": torch.ones(0, 2), "vectors": torch.eye(2)},
+        {"variances": torch.ones(1, 2), "vectors": torch.eye(2)},
+    ],
+)
+def test_moments_that_do_not_fit(saved, points, moments):
+    tensors = points.denoiser.network.state_dict()
+    tensors |= {f"moments.{name}": values for name, values in moments.items()}
+    assert "moments of samples of shape (2,) cannot" in sentence_of(
+        written(saved, parsed(saved)[0], tensors)
+    )
 
 
 def test_there_is_no_model(tmp_path):

@@ -123,7 +123,7 @@ class Moments:
         last = len(self.mean) - 1
         if label is None or last == 0:
             return self
-        return replace(self, row=torch.where(label < 0, last, label))
+        return replace(self, row=torch.where(label < 0, last, label).cpu())
 
     def tensors(self) -> dict[str, Tensor]:
         """What a file has to hold, float32, for `moments_from`."""
@@ -137,13 +137,20 @@ def moments_from(tensors: Mapping[str, Tensor], shape: Sequence[int]) -> Moments
     Arguments:
         tensors: by name.
         shape: shape of a sample, (C, H, W) or (D,).
+
+    Raises:
+        InputError: when they do not describe samples of that shape.
     """
     found = {name: values.double() for name, values in tensors.items()}
-    basis: Basis = (
-        PrincipalBasis(found["vectors"])
-        if "vectors" in found
-        else CosineBasis(found["channels"], shape[1], shape[2])
-    )
+    sizes = {name: tuple(values.shape) for name, values in found.items()}
+    dim, groups = math.prod(shape), sizes.get("mean", (0,))[0]
+    rows = {"mean": (groups, dim), "variances": (groups, dim)}
+    if groups > 0 and sizes == rows | {"vectors": (dim, dim)}:
+        basis: Basis = PrincipalBasis(found["vectors"])
+    elif groups > 0 and len(shape) == 3 and sizes == rows | {"channels": (shape[0], shape[0])}:
+        basis = CosineBasis(found["channels"], shape[1], shape[2])
+    else:
+        raise InputError(f"moments of samples of shape {tuple(shape)} cannot have shapes {sizes}")
     return Moments(basis, found["mean"], *_rows(found["variances"]))
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scorefield.atomic import whole_file
+from scorefield.core.moments import moments_from
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.models.model import Model
@@ -19,7 +20,8 @@ from scorefield.nets.base import lay_out
 from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2  # 1 had no moments of the data
+MOMENTS = "moments."  # begins the names of their tensors
 MODEL_FILE = "model.safetensors"
 
 Header = dict[str, str]
@@ -44,9 +46,12 @@ def save(path: str | Path, model: Model) -> None:
         "spec": json.dumps(asdict(model.spec)),
         "step": str(model.step),
     }
-    weights = {k: v.contiguous() for k, v in model.denoiser.network.state_dict().items()}
+    tensors = {k: v.contiguous() for k, v in model.denoiser.network.state_dict().items()}
+    if model.denoiser.moments is not None:
+        known = model.denoiser.moments.tensors()
+        tensors |= {MOMENTS + name: values for name, values in known.items()}
     with whole_file(Path(path)) as temporary:
-        save_file(weights, temporary, metadata=header)
+        save_file(tensors, temporary, metadata=header)
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Model:
@@ -69,10 +74,17 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
     _check_device(device)
     card = read_card(path)
     recipe, spec = card.recipe, card.spec
+    tensors = _tensors(model_file(path))
+    known = {
+        name.removeprefix(MOMENTS): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(MOMENTS)
+    }
+    moments = moments_from(known, spec.shape) if known else None
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
-        denoiser = recipe.build(spec)
+        denoiser = recipe.build(spec, moments)
     try:
-        denoiser.network.load_state_dict(_tensors(model_file(path)))
+        denoiser.network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the weights in {path} do not fit its recipe: {reason}") from None

@@ -26,6 +26,7 @@ from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
 from scorefield.training.log import RunLog
+from scorefield.training.moments import measured_moments
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import DROPOUT, NOISE, WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
@@ -95,7 +96,7 @@ class Trainer:
         self.accelerator = _accelerator(self.out, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
-            self.denoiser = self.recipe.build(self.spec)
+            self.denoiser = self.recipe.build(self.spec, measured_moments(self.arrays))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.optimizers = build_optimizers(
             self.network, self.training.optimizer, self.training.lr, self.training.weight_decay
@@ -116,7 +117,7 @@ class Trainer:
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
-            model = self.recipe.build(self.spec)
+            model = self.recipe.build(self.spec, self.denoiser.moments)
         model.network.load_state_dict(self.average.weights())
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)

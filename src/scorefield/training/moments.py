@@ -1,0 +1,74 @@
+"""Mean and covariance of the training data, measured once before training; samplers make use of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from scorefield.core.moments import Basis, Moments, PrincipalBasis, moments_from, plain_basis
+from scorefield.data.base import Arrays
+
+PRINCIPAL = 1024  # numbers in a sample up to which principal directions are worth their D² numbers
+BLOCK = 4096
+
+
+def measured_moments(arrays: Arrays) -> Moments:
+    """The moments of all data and of each class.
+
+    Small samples are described along their principal directions, exactly; large images along cosines,
+    in which the covariance of natural images is nearly diagonal. A class has a mean of its own, and
+    variances along the same basis.
+
+    Arguments:
+        arrays: the data.
+    """
+    basis = _basis(arrays)
+    groups = max(arrays.spec.classes, 0) + 1
+    dim = arrays.x[0].numel()
+    count = torch.zeros(groups, 1, dtype=torch.float64)
+    total, square = torch.zeros(2, groups, dim, dtype=torch.float64)
+    for x, label in _blocks(arrays):
+        coordinates = basis.coordinates(x).double()
+        for group, rows in _members(coordinates, label, groups):
+            count[group] += len(rows)
+            total[group] += rows.sum(0)
+            square[group] += rows.square().sum(0)
+    # A class of which there is no sample is taken for all data.
+    empty = (count == 0).expand_as(total)
+    mean = torch.where(empty, total[-1] / count[-1], total / count.clamp(min=1))
+    second = torch.where(empty, square[-1] / count[-1], square / count.clamp(min=1))
+    found = {"mean": mean, "variances": (second - mean**2).clamp(min=0), **basis.tensors()}
+    return moments_from(found, arrays.spec.shape)
+
+
+def _blocks(arrays: Arrays) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for indices in torch.split(torch.arange(len(arrays)), BLOCK):
+        yield arrays.batch(indices)
+
+
+def _members(
+    coordinates: Tensor, label: Tensor | None, groups: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The rows of each class that is there, and all rows as the last group."""
+    if label is not None:
+        for group in range(groups - 1):
+            yield group, coordinates[label == group]
+    yield groups - 1, coordinates
+
+
+def _basis(arrays: Arrays) -> Basis:
+    shape = arrays.spec.shape
+    small = arrays.x[0].numel() <= PRINCIPAL
+    width = arrays.x[0].numel() if small else shape[0]
+    total, product, count = torch.zeros(width), torch.zeros(width, width), 0
+    total, product = total.double(), product.double()
+    for x, _ in _blocks(arrays):
+        rows = x.flatten(1) if small else x.movedim(1, -1).flatten(0, -2)
+        total += rows.sum(0).double()
+        product += (rows.T @ rows).double()
+        count += len(rows)
+    mean = total / count
+    _, vectors = torch.linalg.eigh(product / count - torch.outer(mean, mean))
+    return PrincipalBasis(vectors) if small else plain_basis(shape, vectors)
