@@ -65,12 +65,10 @@ def test_a_start_on_the_way_is_taken_as_it_is(mixture, normal):
 
 
 def test_residual_grid_is_its_rule():
-    """u₁ = 4 σ_data (n/5)^1.4, u_n = 1.1 σ_data/n, ρ = 6, in σ/α; the start comes first."""
+    """u₁ = 6 σ_data (n/5)², u_n = 1.1 σ_data/n, even ratios of σ/α; the start comes first."""
     path, n, sigma_data = VE(0.01, 157.4), 8, 0.7
     times = ResidualGrid().times(path, n, 1.0, sigma_data)
-    first, last = 4 * 0.7 * (8 / 5) ** 1.4, 1.1 * 0.7 / 8
-    i = np.arange(n) / (n - 1)
-    levels = (first ** (1 / 6) + i * (last ** (1 / 6) - first ** (1 / 6))) ** 6
+    levels = np.geomspace(6 * 0.7 * (8 / 5) ** 2, 1.1 * 0.7 / 8, n)
     assert len(times) == n + 1
     assert float(times[0]) == 1
     assert np.allclose([level(path, t) for t in times[1:]], levels, rtol=1e-10)
@@ -119,7 +117,7 @@ def test_a_step_integrates_the_polynomial_in_every_direction(order, mixture, nor
     moments = denoiser.moments
     x = path.sigma(at(1)) * normal(2, 2)
     run = list(trajectory(denoiser, x, sampler, 6))
-    c = ((0.05 + 2.5 / 6) * moments.sigma_data) ** 2
+    c = ((0.05 + 3 / 6) * moments.sigma_data) ** 2
     lam, basis = moments.variances[0], moments.basis.vectors
     center = (moments.mean[0] @ basis.T)[None]
 
@@ -211,7 +209,6 @@ def test_a_model_without_moments_is_told_what_is_needed(mixture):
         (GaussianResidual, {"order": 4}),
         (GaussianResidual, {"offset": 0.0}),
         (GaussianResidual, {"final": "euler"}),
-        (ResidualGrid, {"rho": 0.0}),
         (ResidualGrid, {"first": -1.0}),
         (ResidualGrid, {"last": math.nan}),
     ],

@@ -34,25 +34,23 @@ Residual = tuple[float, Tensor]  # τ and f there
 class ResidualGrid(Grid):
     """Noise levels where the data differ from a Gaussian, after the start.
 
-        u₁ = 4 σ_data (n/5)^1.4,   u_n = 1.1 σ_data/n,   u_i^(1/ρ) evenly spaced,   u = σ/α
+        u_i = u₁ (u_n/u₁)^((i-1)/(n-1)),   u₁ = 6 σ_data (n/5)²,   u_n = 1.1 σ_data/n,   u = σ/α
 
     It has n + 1 times: the first interval, from the start to u₁, is crossed in closed form. A start that
     is not far out is u₁ itself.
 
     Arguments:
-        rho: ρ; larger puts more times at low noise; above 0.
         first: u₁/σ_data; by the rule if not given.
         last: u_n/σ_data; by the rule if not given.
 
-    Reference: the rule is our own; Karras et al. 2022, eq. 5, for the spacing. arXiv:2206.00364
+    Reference: our own; Lu et al. 2022, DPM-Solver, section 3.3, for the spacing. arXiv:2206.00927
     """
 
-    rho: float = 6.0
     first: float | None = None
     last: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rho", "first", "last"):
+        for name in ("first", "last"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be above 0, got {value}")
@@ -62,13 +60,13 @@ class ResidualGrid(Grid):
     ) -> Tensor:
         check_request(schedule, n, start)
         highest, lowest = (_level(schedule, t) for t in (start, schedule.t_min))
-        first = sigma_data * (4 * (n / 5) ** 1.4 if self.first is None else self.first)
+        first = sigma_data * (6 * (n / 5) ** 2 if self.first is None else self.first)
         if highest <= max(first, REACH * sigma_data):
             first = highest
         last = max(lowest, sigma_data * (1.1 / n if self.last is None else self.last))
         last = min(last, max(lowest, first / 2))
         ramp = torch.linspace(0, 1, n, dtype=torch.float64)
-        levels = (first ** (1 / self.rho) * (1 - ramp) + last ** (1 / self.rho) * ramp) ** self.rho
+        levels = first * (last / first) ** ramp
         times = torch.cat([torch.ones(1), schedule.time(-2 * torch.log(levels))])
         return times.clamp(schedule.t_min, start)
 
@@ -94,7 +92,7 @@ class GaussianResidual(Sampler):
     Arguments:
         grid: the times to visit; a first one that is far out is crossed without an evaluation.
         order: 1, 2 or 3 estimates in the polynomial.
-        offset: √c in units of σ_data; 0.05 + 2.5/n for n evaluations if not given.
+        offset: √c in units of σ_data; 0.05 + 3/n for n evaluations if not given.
         final: 'integrate' the flow down to no noise, or 'denoise', which gives x̂₀ at the last time.
 
     Reference: our own; Zhang & Chen 2023, DEIS, eq. 14, and Zhao et al. 2023, UniPC, section 3.1, for
@@ -146,7 +144,7 @@ class GaussianResidual(Sampler):
                 "gaussian-residual needs the mean and covariance of the data, which this model does "
                 "not have; dpm++ needs none"
             )
-        offset = 0.05 + 2.5 / n if self.offset is None else self.offset
+        offset = 0.05 + 3 / n if self.offset is None else self.offset
         return _Flow(schedule, moments, (offset * moments.sigma_data) ** 2)
 
 
