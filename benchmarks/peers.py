@@ -288,6 +288,7 @@ def main() -> None:
     for name in asked.only:
         begin = time.perf_counter()
         result["problems"][name] = solved(read(asked.folder, name), asked.seed)
+        asked.out.write_text(json.dumps(result, indent=1))
         print(f"peers on {name}: {time.perf_counter() - begin:.0f} s", flush=True)
     result["overheads"] = overheads()
     asked.out.write_text(json.dumps(result, indent=1))
