@@ -36,10 +36,11 @@ def sliced_w2(x: Array, y: Array, directions: int = 128) -> float:
 
 
 def score(problem: dict[str, Array], x: Array, stochastic: bool) -> float:
-    """RMS error to the exact end of the flow; sliced W2 to exact draws for stochastic samplers."""
+    """In units of σ_data: RMS error to the exact end of the flow, or sliced W2 to exact draws."""
     if not np.isfinite(x).all():
         return float("inf")
-    return sliced_w2(x, problem["draws"]) if stochastic else rms(x, problem["x_0"])
+    error = sliced_w2(x, problem["draws"]) if stochastic else rms(x, problem["x_0"])
+    return error / float(problem["sigma_data"])
 
 
 class Clock:

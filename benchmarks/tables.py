@@ -79,7 +79,9 @@ def times(peers: dict[str, dict], ours: dict[str, dict]) -> str:
 
 def report(peers: dict, ours: dict, names: list[str]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in peers["versions"].items())
-    parts = [f"# Samplers on problems with exact answers\n\nAgainst {versions}."]
+    parts = [
+        f"# Samplers on problems with exact answers\n\nAgainst {versions}. Errors in units of σ_data."
+    ]
     kinds = ((False, "deterministic, RMS error"), (True, "stochastic, sliced W2"))
     for name in names:
         for stochastic, title in kinds:
