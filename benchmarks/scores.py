@@ -1,0 +1,70 @@
+"""How both sides of samplers.py are scored: the same errors, and the same clock around the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray as Array
+
+BUDGETS = (5, 8, 10, 15, 20, 30, 50)
+# Shapes at which a sampler's own time is taken: many points of the plane, and a batch of images.
+SHAPES = ((2048, 2), (64, 3, 32, 32))
+CLOCKED_BUDGET = 20
+
+
+def read(folder: Path, name: str) -> dict[str, Array]:
+    with np.load(folder / f"{name}.npz") as file:
+        return dict(file)
+
+
+def rms(x: Array, exact: Array) -> float:
+    """The root of the mean squared difference, over samples and coordinates."""
+    return float(np.sqrt(np.mean((x - exact) ** 2)))
+
+
+def sliced_w2(x: Array, y: Array, directions: int = 128) -> float:
+    """Sliced Wasserstein-2 distance of two sets of as many points, over fixed random directions.
+
+    ( E_u W₂²(uᵀx, uᵀy) )^½ over ‖u‖ = 1: like rms, a distance for one coordinate.
+    """
+    u = np.random.default_rng(7).standard_normal((x.shape[1], directions))
+    u /= np.linalg.norm(u, axis=0)
+    return float(np.sqrt(np.mean((np.sort(x @ u, axis=0) - np.sort(y @ u, axis=0)) ** 2)))
+
+
+def score(problem: dict[str, Array], x: Array, stochastic: bool) -> float:
+    """In units of σ_data: RMS error to the exact end of the flow, or sliced W2 to exact draws."""
+    if not np.isfinite(x).all():
+        return float("inf")
+    error = sliced_w2(x, problem["draws"]) if stochastic else rms(x, problem["x_0"])
+    return error / float(problem["sigma_data"])
+
+
+class Clock:
+    """A function that counts its calls and the processor's seconds spent in them."""
+
+    def __init__(self, function: Callable):
+        self.function, self.calls, self.seconds = function, 0, 0.0
+
+    def __call__(self, *args):
+        begin = time.process_time()
+        out = self.function(*args)
+        self.seconds += time.process_time() - begin
+        self.calls += 1
+        return out
+
+
+def net_seconds(run: Callable[[], Clock], repeats: int = 5) -> float:
+    """Seconds an evaluation outside the network: the least of a few runs, after one to warm up.
+
+    Of the processor, so that other work on the machine does not count; torch has one thread.
+    """
+    best = float("inf")
+    for _ in range(repeats + 1):
+        begin = time.process_time()
+        clock = run()
+        best = min(best, (time.process_time() - begin - clock.seconds) / clock.calls)
+    return best
