@@ -132,7 +132,9 @@ def test_every_concrete_class_is_listed():
         concrete = {
             cls
             for cls in below(interface)
-            if not inspect.isabstract(cls) and cls.__module__.startswith("scorefield.")
+            if not inspect.isabstract(cls)
+            and cls.__module__.startswith("scorefield.")
+            and not cls.__name__.startswith("_")
         }
         assert concrete == set(kinds.values())
 
