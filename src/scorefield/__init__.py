@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from scorefield.recipes.recipe import Recipe, Sampling, Training
     from scorefield.samplers.ancestral import DDIM, Ancestral
     from scorefield.samplers.base import Sampler, Step, sample, trajectory
-    from scorefield.samplers.exponential import DPMSolverPP, SDEDPMSolverPP
+    from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP, VExponential
     from scorefield.samplers.flow import Euler, Heun
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
     from scorefield.samplers.noise import seeded
@@ -83,7 +83,7 @@ _HOMES = {
     "recipes.recipe": "Recipe Sampling Training",
     "samplers.ancestral": "Ancestral DDIM",
     "samplers.base": "Sampler Step sample trajectory",
-    "samplers.exponential": "DPMSolverPP SDEDPMSolverPP",
+    "samplers.exponential": "DPMSolver DPMSolverPP SDEDPMSolverPP VExponential",
     "samplers.flow": "Euler Heun",
     "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
@@ -106,6 +106,7 @@ __all__ = [
     "ConstantBetas",
     "Cosine",
     "CosineBetas",
+    "DPMSolver",
     "DPMSolverPP",
     "DataSpec",
     "Denoiser",
@@ -156,6 +157,7 @@ __all__ = [
     "UniformTimes",
     "Unit",
     "V",
+    "VExponential",
     "Velocity",
     "find_recipe",
     "load",
