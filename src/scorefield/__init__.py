@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.flow import Euler, Heun
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
     from scorefield.samplers.noise import seeded
+    from scorefield.samplers.singlestep import SingleStepDPMSolver
     from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
     from scorefield.training.trainer import Trainer
 
@@ -88,6 +89,7 @@ _HOMES = {
     "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
     "samplers.stochastic": "EulerMaruyama PredictorCorrector",
+    "samplers.singlestep": "SingleStepDPMSolver",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -145,6 +147,7 @@ __all__ = [
     "Score",
     "ScoreNetConfig",
     "SigmoidBetas",
+    "SingleStepDPMSolver",
     "Step",
     "SubVP",
     "Trainer",

@@ -14,6 +14,7 @@ from scorefield.samplers.base import sample
 from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, VExponential
 from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
+from scorefield.samplers.singlestep import SingleStepDPMSolver
 
 PATHS = [VP(), SubVP(), VE(), TutorialVE(), Cosine(), Flow()]
 MEANS = [[1.0, 0.5], [-1.0, 0.2], [0.2, -1.1]]
@@ -75,6 +76,8 @@ def fitted_order(path, sampler, start, coarse=41):
         DPMSolver(order=2),
         VExponential(order=1),
         VExponential(order=2),
+        SingleStepDPMSolver(order=2),
+        SingleStepDPMSolver(order=3),
     ],
     ids=repr,
 )

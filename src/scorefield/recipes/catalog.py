@@ -17,6 +17,7 @@ from scorefield.samplers import (
     exponential,
     flow,
     grids,
+    singlestep,
     stochastic,
 )
 
@@ -78,6 +79,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "pc": stochastic.PredictorCorrector,
     "dpm": exponential.DPMSolver,
     "v-exponential": exponential.VExponential,
+    "dpm-single": singlestep.SingleStepDPMSolver,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
