@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from scorefield.recipes.recipe import Recipe, Sampling, Training
     from scorefield.samplers.ancestral import DDIM, Ancestral
     from scorefield.samplers.base import Sampler, Step, sample, trajectory
+    from scorefield.samplers.correctors import SASolver, UniPC
     from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP, VExponential
     from scorefield.samplers.flow import Euler, Heun
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
@@ -90,6 +91,7 @@ _HOMES = {
     "samplers.noise": "seeded",
     "samplers.stochastic": "EulerMaruyama PredictorCorrector",
     "samplers.singlestep": "SingleStepDPMSolver",
+    "samplers.correctors": "SASolver UniPC",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -140,6 +142,7 @@ __all__ = [
     "QuadraticBetas",
     "Recipe",
     "ReverseSDE",
+    "SASolver",
     "SDEDPMSolverPP",
     "Sampler",
     "Sampling",
@@ -154,6 +157,7 @@ __all__ = [
     "Training",
     "TutorialVE",
     "UNetConfig",
+    "UniPC",
     "UniformLogSNR",
     "UniformLogSNRTimes",
     "UniformTime",

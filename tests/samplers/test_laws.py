@@ -13,6 +13,7 @@ from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Flow, SubVP
 from scorefield.samplers.ancestral import DDIM, Ancestral
 from scorefield.samplers.base import sample, trajectory
+from scorefield.samplers.correctors import SASolver
 from scorefield.samplers.exponential import SDEDPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
@@ -31,6 +32,8 @@ STOCHASTIC = [
     SDEDPMSolverPP(order=3),
     SDEDPMSolverPP(order=2, eta=0.5),
     Heun(churn=10.0),
+    SASolver(predictor_order=3, corrector_order=3, tau=0.7),
+    SASolver(predictor_order=3, corrector_order=4),
 ]
 
 
@@ -68,6 +71,24 @@ def test_law_converges_with_order_one_at_least(path, sampler):
     assert abs(2 * variance_fine - variance) < 0.05
     assert abs(2 * mean_fine - mean) < 0.005
     assert abs(mean_fine) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("sampler", "most"),
+    [
+        (SASolver(predictor_order=1, corrector_order=1), 0.05),
+        (SASolver(), 0.001),
+        (SASolver(predictor_order=2, corrector_order=0), 0.002),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
+def test_law_converges_on_finer_grids(path, sampler, most):
+    """Where 31 steps are too few for the order to show."""
+    (_, coarse), (mean, fine) = (law(path, sampler, n) for n in (121, 241))
+    assert math.log2(abs(coarse / fine)) > 0.7
+    assert abs(fine) < most
+    assert abs(mean) < 1e-3
 
 
 def test_half_the_noise_keeps_the_law_too():

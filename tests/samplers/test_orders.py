@@ -11,6 +11,7 @@ from scorefield.core.oracles import MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
 from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample
+from scorefield.samplers.correctors import SASolver, UniPC
 from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, VExponential
 from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
@@ -78,6 +79,10 @@ def fitted_order(path, sampler, start, coarse=41):
         VExponential(order=2),
         SingleStepDPMSolver(order=2),
         SingleStepDPMSolver(order=3),
+        *(UniPC(predictor_order=p, variant=v) for p in (1, 2, 3) for v in ("bh1", "bh2")),
+        SASolver(predictor_order=1, corrector_order=2, tau=0.0),
+        SASolver(predictor_order=2, corrector_order=3, tau=0.0),
+        SASolver(predictor_order=2, corrector_order=1, tau=0.0),
     ],
     ids=repr,
 )
@@ -100,7 +105,15 @@ NOISY = {"vp": VP(), "subvp": SubVP(), "ve": VE(), "ve-edm": VE(0.002, 80.0)}
 
 
 @pytest.mark.parametrize(
-    "sampler", [DPMSolverPP(order=3), DPMSolver(order=3), VExponential(order=3)], ids=repr
+    "sampler",
+    [
+        DPMSolverPP(order=3),
+        DPMSolver(order=3),
+        VExponential(order=3),
+        SASolver(predictor_order=3, corrector_order=0, tau=0.0),
+        SASolver(predictor_order=2, corrector_order=3, tau=0.0),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("path", NOISY.values(), ids=NOISY.keys())
 def test_third_order_shows_from_pure_noise(path, sampler):

@@ -14,6 +14,7 @@ from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
     ancestral,
     base,
+    correctors,
     exponential,
     flow,
     grids,
@@ -80,6 +81,8 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "dpm": exponential.DPMSolver,
     "v-exponential": exponential.VExponential,
     "dpm-single": singlestep.SingleStepDPMSolver,
+    "unipc": correctors.UniPC,
+    "sa": correctors.SASolver,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
