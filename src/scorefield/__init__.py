@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from scorefield.nets.unet import UNetConfig
     from scorefield.recipes.presets import RECIPES, find_recipe
     from scorefield.recipes.recipe import Recipe, Sampling, Training
+    from scorefield.samplers.adams import DEIS, IPNDM, LMS
     from scorefield.samplers.ancestral import DDIM, Ancestral
     from scorefield.samplers.base import Sampler, Step, sample, trajectory
     from scorefield.samplers.correctors import SASolver, UniPC
@@ -92,6 +93,7 @@ _HOMES = {
     "samplers.stochastic": "EulerMaruyama PredictorCorrector",
     "samplers.singlestep": "SingleStepDPMSolver",
     "samplers.correctors": "SASolver UniPC",
+    "samplers.adams": "DEIS IPNDM LMS",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -99,7 +101,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "DDIM",
     "DDPM",
+    "DEIS",
     "EDM",
+    "IPNDM",
+    "LMS",
     "MNIST",
     "RECIPES",
     "SNR",

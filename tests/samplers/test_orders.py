@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 from scorefield.core.oracles import MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
+from scorefield.samplers.adams import DEIS, IPNDM, LMS
 from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample
 from scorefield.samplers.correctors import SASolver, UniPC
@@ -83,6 +84,9 @@ def fitted_order(path, sampler, start, coarse=41):
         SASolver(predictor_order=1, corrector_order=2, tau=0.0),
         SASolver(predictor_order=2, corrector_order=3, tau=0.0),
         SASolver(predictor_order=2, corrector_order=1, tau=0.0),
+        DEIS(order=2),
+        LMS(order=2),
+        *(IPNDM(estimates=n) for n in (1, 2, 3, 4)),
     ],
     ids=repr,
 )
@@ -112,6 +116,8 @@ NOISY = {"vp": VP(), "subvp": SubVP(), "ve": VE(), "ve-edm": VE(0.002, 80.0)}
         VExponential(order=3),
         SASolver(predictor_order=3, corrector_order=0, tau=0.0),
         SASolver(predictor_order=2, corrector_order=3, tau=0.0),
+        DEIS(order=3),
+        LMS(order=3),
     ],
     ids=repr,
 )
@@ -119,3 +125,9 @@ NOISY = {"vp": VP(), "subvp": SubVP(), "ve": VE(), "ve-edm": VE(0.002, 80.0)}
 def test_third_order_shows_from_pure_noise(path, sampler):
     """The first two steps are of lower order; they do no harm where the estimates hardly change."""
     assert fitted_order(path, sampler, 1.0, coarse=81) == pytest.approx(3, abs=0.3)
+
+
+@pytest.mark.parametrize("sampler", [DEIS(order=4), LMS(order=4)], ids=repr)
+@pytest.mark.parametrize("path", [VP(), SubVP()], ids=["vp", "subvp"])
+def test_fourth_order_shows_from_pure_noise(path, sampler):
+    assert fitted_order(path, sampler, 1.0, coarse=161) == pytest.approx(4, abs=0.3)

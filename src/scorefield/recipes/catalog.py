@@ -12,6 +12,7 @@ from scorefield.data import mnist, toy
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
+    adams,
     ancestral,
     base,
     correctors,
@@ -83,6 +84,9 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "dpm-single": singlestep.SingleStepDPMSolver,
     "unipc": correctors.UniPC,
     "sa": correctors.SASolver,
+    "deis": adams.DEIS,
+    "lms": adams.LMS,
+    "ipndm": adams.IPNDM,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {

@@ -34,20 +34,25 @@ def _quadrature() -> tuple[Tensor, Tensor]:
 
 
 def mean_weights(
-    nodes: Sequence[Tensor], start: Tensor, end: Tensor, density: Callable[[Tensor], Tensor]
+    nodes: Sequence[Tensor],
+    start: Tensor,
+    end: Tensor,
+    density: Callable[[Tensor], Tensor],
+    variable: Callable[[Tensor], Tensor] = torch.clone,
 ) -> list[Tensor]:
     """The numbers c_j for which Σ c_j F_j is the mean of the polynomial through (node_j, F_j).
 
-        c_j = ∫ ℓ_j w dp / ∫ w dp,   ℓ_j(p) = Π_{k≠j} (p - p_k)/(p_j - p_k)
+        c_j = ∫ ℓ_j(v(p)) w(p) dp / ∫ w(p) dp,   ℓ_j(v) = Π_{k≠j} (v - v_k)/(v_j - v_k)
 
     By Gauss and Legendre's rule, which is exact to rounding for the weights in use and, unlike the
     closed forms, loses nothing on short steps.
 
     Arguments:
-        nodes: p_j, distinct and finite, shape () each.
-        start: where the mean begins, shape ().
-        end: where it ends, shape ().
+        nodes: v_j, distinct and finite, shape () each.
+        start: p where the mean begins, shape ().
+        end: p where it ends, shape ().
         density: w, called with points of shape (n,); of one sign.
+        variable: v, the variable of the polynomial; p itself if not given.
     """
     if len(nodes) == 1:
         return [torch.ones((), dtype=torch.float64)]
@@ -55,11 +60,12 @@ def mean_weights(
     p = start + (end - start) * points
     shares = shares * density(p)
     shares = shares / shares.sum()
+    v = variable(p)
     out = []
     for j, node in enumerate(nodes):
-        basis = torch.ones_like(p)
-        for other in (v for k, v in enumerate(nodes) if k != j):
-            basis = basis * (p - other) / (node - other)
+        basis = torch.ones_like(v)
+        for other in (n for k, n in enumerate(nodes) if k != j):
+            basis = basis * (v - other) / (node - other)
         out.append((shares * basis).sum())
     return out
 
