@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
     from scorefield.samplers.noise import seeded
     from scorefield.samplers.singlestep import SingleStepDPMSolver
-    from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
+    from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector, ReverseDiffusion
     from scorefield.training.trainer import Trainer
 
 # Where each public name lives. It is imported when it is first asked for, so that
@@ -90,7 +90,7 @@ _HOMES = {
     "samplers.flow": "Euler Heun",
     "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
-    "samplers.stochastic": "EulerMaruyama PredictorCorrector",
+    "samplers.stochastic": "EulerMaruyama PredictorCorrector ReverseDiffusion",
     "samplers.singlestep": "SingleStepDPMSolver",
     "samplers.correctors": "SASolver UniPC",
     "samplers.adams": "DEIS IPNDM LMS",
@@ -146,6 +146,7 @@ __all__ = [
     "PredictorCorrector",
     "QuadraticBetas",
     "Recipe",
+    "ReverseDiffusion",
     "ReverseSDE",
     "SASolver",
     "SDEDPMSolverPP",

@@ -79,7 +79,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "dpm++sde": exponential.SDEDPMSolverPP,
     "euler-maruyama": stochastic.EulerMaruyama,
     "pc": stochastic.PredictorCorrector,
-    "dpm": exponential.DPMSolver,
+    "dpm-multi": exponential.DPMSolver,
     "v-exponential": exponential.VExponential,
     "dpm-single": singlestep.SingleStepDPMSolver,
     "unipc": correctors.UniPC,
@@ -87,6 +87,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "deis": adams.DEIS,
     "lms": adams.LMS,
     "ipndm": adams.IPNDM,
+    "reverse-diffusion": stochastic.ReverseDiffusion,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
