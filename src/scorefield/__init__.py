@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP, VExponential
     from scorefield.samplers.flow import Euler, Heun
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
+    from scorefield.samplers.langevin import AnnealedLangevin
     from scorefield.samplers.noise import seeded
     from scorefield.samplers.singlestep import SingleStepDPMSolver
     from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector, ReverseDiffusion
@@ -94,6 +95,7 @@ _HOMES = {
     "samplers.singlestep": "SingleStepDPMSolver",
     "samplers.correctors": "SASolver UniPC",
     "samplers.adams": "DEIS IPNDM LMS",
+    "samplers.langevin": "AnnealedLangevin",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -112,6 +114,7 @@ __all__ = [
     "VP",
     "X0",
     "Ancestral",
+    "AnnealedLangevin",
     "ConstantBetas",
     "Cosine",
     "CosineBetas",

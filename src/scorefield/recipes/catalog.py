@@ -19,6 +19,7 @@ from scorefield.samplers import (
     exponential,
     flow,
     grids,
+    langevin,
     singlestep,
     stochastic,
 )
@@ -88,6 +89,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "lms": adams.LMS,
     "ipndm": adams.IPNDM,
     "reverse-diffusion": stochastic.ReverseDiffusion,
+    "annealed-langevin": langevin.AnnealedLangevin,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
