@@ -52,12 +52,20 @@ if TYPE_CHECKING:
     from scorefield.recipes.presets import RECIPES, find_recipe
     from scorefield.recipes.recipe import Recipe, Sampling, Training
     from scorefield.samplers.adams import DEIS, IPNDM, LMS
+    from scorefield.samplers.adaptive import AdaptiveSDE
     from scorefield.samplers.ancestral import DDIM, Ancestral
     from scorefield.samplers.base import Sampler, Step, sample, trajectory
     from scorefield.samplers.correctors import SASolver, UniPC
     from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP, VExponential
     from scorefield.samplers.flow import Euler, Heun
-    from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
+    from scorefield.samplers.grids import (
+        Given,
+        Karras,
+        Knots,
+        Quadratic,
+        UniformLogSNR,
+        UniformTime,
+    )
     from scorefield.samplers.langevin import AnnealedLangevin
     from scorefield.samplers.noise import seeded
     from scorefield.samplers.singlestep import SingleStepDPMSolver
@@ -89,13 +97,14 @@ _HOMES = {
     "samplers.base": "Sampler Step sample trajectory",
     "samplers.exponential": "DPMSolver DPMSolverPP SDEDPMSolverPP VExponential",
     "samplers.flow": "Euler Heun",
-    "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
+    "samplers.grids": "Given Karras Knots Quadratic UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
     "samplers.stochastic": "EulerMaruyama PredictorCorrector ReverseDiffusion",
     "samplers.singlestep": "SingleStepDPMSolver",
     "samplers.correctors": "SASolver UniPC",
     "samplers.adams": "DEIS IPNDM LMS",
     "samplers.langevin": "AnnealedLangevin",
+    "samplers.adaptive": "AdaptiveSDE",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -113,6 +122,7 @@ __all__ = [
     "VE",
     "VP",
     "X0",
+    "AdaptiveSDE",
     "Ancestral",
     "AnnealedLangevin",
     "ConstantBetas",
@@ -128,6 +138,7 @@ __all__ = [
     "Flow",
     "ForwardSDE",
     "GaussianDenoiser",
+    "Given",
     "GivenBetas",
     "Heun",
     "InputError",
@@ -147,6 +158,7 @@ __all__ = [
     "Noise",
     "Objective",
     "PredictorCorrector",
+    "Quadratic",
     "QuadraticBetas",
     "Recipe",
     "ReverseDiffusion",

@@ -194,7 +194,9 @@ class Counting(torch.nn.Module):
 def test_evaluations_are_as_many_as_declared(sampler, mixture, normal):
     counted = Counting(mixture(VP()))
     sample(counted, normal(3, 2), sampler, 7)
-    assert counted.calls == sampler.evaluations_per_step * 6 + 1
+    declared = sampler.evaluations_per_step * 6 + sampler.extra_evaluations + 1
+    # 0 is declared by those that choose their own times: as many as it takes.
+    assert counted.calls == declared or (sampler.evaluations_per_step == 0 and counted.calls > 2)
 
 
 def half_log_snr(path, t):

@@ -51,7 +51,7 @@ def solution(h, ratios, variant):
 @pytest.mark.parametrize("variant", ["bh1", "bh2"])
 @pytest.mark.parametrize("p", [1, 2, 3])
 def test_unipc_is_its_papers_algorithm(path, variant, p, mixture, normal):
-    """Zhao et al. 2023, Algorithms 5 and 6: UniP-p, an evaluation, UniC-p with the same evaluation."""
+    """Zhao et al. 2023, Algorithms 1 and 2: UniP-p, an evaluation, UniC-p with the same evaluation."""
     denoiser, x, steps = mixture(path), start(path, normal), 8
     times = UniformTime().times(path, steps)
     lam = [float(path.log_snr(t)) / 2 for t in times]

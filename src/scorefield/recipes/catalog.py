@@ -13,6 +13,7 @@ from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
     adams,
+    adaptive,
     ancestral,
     base,
     correctors,
@@ -90,6 +91,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "ipndm": adams.IPNDM,
     "reverse-diffusion": stochastic.ReverseDiffusion,
     "annealed-langevin": langevin.AnnealedLangevin,
+    "adaptive-sde": adaptive.AdaptiveSDE,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
@@ -97,6 +99,8 @@ GRIDS: dict[str, type[grids.Grid]] = {
     "log-snr": grids.UniformLogSNR,
     "karras": grids.Karras,
     "knots": grids.Knots,
+    "quadratic": grids.Quadratic,
+    "given": grids.Given,
 }
 
 NETWORKS: dict[str, type[nets_base.NetworkConfig]] = {

@@ -89,7 +89,7 @@ class UniPC(FreeCorrection):
         predictor_order: p; 1, 2 or 3.
         variant: 'bh1' for B₁ or 'bh2' for B₂.
 
-    Reference: Zhao et al. 2023, UniPC, Algorithms 5 and 6 (data prediction). arXiv:2302.04867
+    Reference: Zhao et al. 2023, UniPC, Algorithms 1 and 2, in data prediction. arXiv:2302.04867
     """
 
     predictor_order: int = 2
@@ -141,7 +141,7 @@ class SASolver(FreeCorrection):
         corrector_order: those in the corrector's, the newest included; 1 to 4, or 0 for no corrector.
         tau: τ, how much fresh noise; 1 for Anderson's reverse SDE, 0 for the ODE.
 
-    Reference: Xue et al. 2023, SA-Solver, Algorithm 1 and eq. 14 to 17. arXiv:2309.05019
+    Reference: Xue et al. 2023, SA-Solver, Algorithm 1. arXiv:2309.05019
     """
 
     predictor_order: int = 2
