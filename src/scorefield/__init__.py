@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     )
     from scorefield.samplers.langevin import AnnealedLangevin
     from scorefield.samplers.noise import seeded
+    from scorefield.samplers.restart import Restart
     from scorefield.samplers.singlestep import SingleStepDPMSolver
     from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector, ReverseDiffusion
     from scorefield.training.trainer import Trainer
@@ -105,6 +106,7 @@ _HOMES = {
     "samplers.adams": "DEIS IPNDM LMS",
     "samplers.langevin": "AnnealedLangevin",
     "samplers.adaptive": "AdaptiveSDE",
+    "samplers.restart": "Restart",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -161,6 +163,7 @@ __all__ = [
     "Quadratic",
     "QuadraticBetas",
     "Recipe",
+    "Restart",
     "ReverseDiffusion",
     "ReverseSDE",
     "SASolver",

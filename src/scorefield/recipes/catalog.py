@@ -21,6 +21,7 @@ from scorefield.samplers import (
     flow,
     grids,
     langevin,
+    restart,
     singlestep,
     stochastic,
 )
@@ -92,6 +93,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "reverse-diffusion": stochastic.ReverseDiffusion,
     "annealed-langevin": langevin.AnnealedLangevin,
     "adaptive-sde": adaptive.AdaptiveSDE,
+    "restart": restart.Restart,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
