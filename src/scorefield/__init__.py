@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from scorefield.data.base import DataSpec
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
+    from scorefield.guidance.threshold import DynamicThreshold, StaticThreshold
     from scorefield.models.checkpoint import load, save
     from scorefield.models.model import Model
     from scorefield.nets.mlp import MLPConfig
@@ -107,6 +108,7 @@ _HOMES = {
     "samplers.langevin": "AnnealedLangevin",
     "samplers.adaptive": "AdaptiveSDE",
     "samplers.restart": "Restart",
+    "guidance.threshold": "DynamicThreshold StaticThreshold",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -134,6 +136,7 @@ __all__ = [
     "DPMSolverPP",
     "DataSpec",
     "Denoiser",
+    "DynamicThreshold",
     "EmpiricalDenoiser",
     "Euler",
     "EulerMaruyama",
@@ -175,6 +178,7 @@ __all__ = [
     "ScoreNetConfig",
     "SigmoidBetas",
     "SingleStepDPMSolver",
+    "StaticThreshold",
     "Step",
     "SubVP",
     "Trainer",
