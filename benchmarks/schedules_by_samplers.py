@@ -20,6 +20,7 @@ from scorefield.samplers.noise import unseeded
 
 COUNT, DIRECTIONS = 4000, 64
 SDE_EVALUATIONS = 5  # samplers of the reverse SDE get so many times more
+SLOW = ("ddpm", "euler-maruyama", "pc", "reverse-diffusion", "annealed-langevin")
 
 
 def mixture(schedule: sf.Schedule) -> sf.MixtureDenoiser:
@@ -52,9 +53,10 @@ def main() -> None:
     print("|---" * (len(schedules) + 1) + "|")
     for name, cls in samplers.items():
         sampler = cls()
-        slow = name in ("ddpm", "euler-maruyama", "pc")
-        evaluations = asked.evaluations * (SDE_EVALUATIONS if slow else 1)
-        steps = evaluations // sampler.evaluations_per_step
+        evaluations = asked.evaluations * (SDE_EVALUATIONS if name in SLOW else 1)
+        adaptive = sampler.evaluations_per_step == 0
+        rest = evaluations - sampler.extra_evaluations
+        steps = 2 if adaptive else max(2, rest // sampler.evaluations_per_step)
         row = []
         for kind in schedules:
             schedule = from_dict(sf.Schedule, kind)
@@ -63,7 +65,8 @@ def main() -> None:
             x = schedule(1.0)[1] * noise(torch.empty(COUNT, 2, dtype=torch.float64))
             drawn = sf.sample(denoiser, x, sampler, steps, noise=noise)
             row.append(f"{distance(exact, drawn):.3f}")
-        print(f"| {name} ({evaluations}) | " + " | ".join(row) + " |")
+        cost = "as many as it takes" if adaptive else evaluations
+        print(f"| {name} ({cost}) | " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ ALLOWED = {
     "nets": {"errors", "nets"},
     "data": {"errors", "data"},
     "samplers": LEAVES | {"core", "samplers"},
+    "guidance": LEAVES | {"core", "guidance"},
     "viz": LEAVES | {"core", "samplers", "data", "viz"},
     "recipes": LEAVES | {"core", "samplers", "nets", "data", "recipes"},
     "models": LEAVES | {"core", "samplers", "nets", "data", "recipes", "models"},
@@ -38,6 +39,7 @@ THIRD_PARTY = {
     "nets": {"torch"},
     "data": {"torch", "numpy", "pooch", "requests"},
     "samplers": {"torch"},
+    "guidance": {"torch"},
 }
 LAZY = {"matplotlib", "av", "tensorboard", "accelerate", "pooch", "requests", "pydantic", "rich"}
 FRONT_DOORS = {
@@ -152,6 +154,7 @@ def test_heavy_and_optional_packages_are_imported_where_they_are_used():
     [
         ("samplers", "from scorefield.nets.unet import UNetConfig"),
         ("samplers", "from scorefield import nets"),
+        ("guidance", "from scorefield.samplers.base import sample"),
         ("core", "def late():\n    import scorefield.samplers.base"),
         ("core", "from ..samplers import base"),
         ("core", "import numpy"),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from scorefield.data.base import DataSpec
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
+    from scorefield.guidance.threshold import DynamicThreshold, StaticThreshold
     from scorefield.models.checkpoint import load, save
     from scorefield.models.model import Model
     from scorefield.nets.mlp import MLPConfig
@@ -52,14 +53,27 @@ if TYPE_CHECKING:
     from scorefield.nets.unet import UNetConfig
     from scorefield.recipes.presets import RECIPES, find_recipe
     from scorefield.recipes.recipe import Recipe, Sampling, Training
+    from scorefield.samplers.adams import DEIS, IPNDM, LMS
+    from scorefield.samplers.adaptive import AdaptiveSDE
     from scorefield.samplers.ancestral import DDIM, Ancestral
     from scorefield.samplers.base import Sampler, Step, sample, trajectory
-    from scorefield.samplers.exponential import DPMSolverPP, SDEDPMSolverPP
+    from scorefield.samplers.correctors import SASolver, UniPC
+    from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP, VExponential
     from scorefield.samplers.flow import Euler, Heun
-    from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
+    from scorefield.samplers.grids import (
+        Given,
+        Karras,
+        Knots,
+        Quadratic,
+        UniformLogSNR,
+        UniformTime,
+    )
+    from scorefield.samplers.langevin import AnnealedLangevin
     from scorefield.samplers.noise import seeded
     from scorefield.samplers.residual import GaussianResidual, ResidualGrid
-    from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
+    from scorefield.samplers.restart import Restart
+    from scorefield.samplers.singlestep import SingleStepDPMSolver
+    from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector, ReverseDiffusion
     from scorefield.training.trainer import Trainer
 
 # Where each public name lives. It is imported when it is first asked for, so that
@@ -86,12 +100,19 @@ _HOMES = {
     "recipes.recipe": "Recipe Sampling Training",
     "samplers.ancestral": "Ancestral DDIM",
     "samplers.base": "Sampler Step sample trajectory",
-    "samplers.exponential": "DPMSolverPP SDEDPMSolverPP",
+    "samplers.exponential": "DPMSolver DPMSolverPP SDEDPMSolverPP VExponential",
     "samplers.flow": "Euler Heun",
-    "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
+    "samplers.grids": "Given Karras Knots Quadratic UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
     "samplers.residual": "GaussianResidual ResidualGrid",
-    "samplers.stochastic": "EulerMaruyama PredictorCorrector",
+    "samplers.stochastic": "EulerMaruyama PredictorCorrector ReverseDiffusion",
+    "samplers.singlestep": "SingleStepDPMSolver",
+    "samplers.correctors": "SASolver UniPC",
+    "samplers.adams": "DEIS IPNDM LMS",
+    "samplers.langevin": "AnnealedLangevin",
+    "samplers.adaptive": "AdaptiveSDE",
+    "samplers.restart": "Restart",
+    "guidance.threshold": "DynamicThreshold StaticThreshold",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -99,20 +120,27 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "DDIM",
     "DDPM",
+    "DEIS",
     "EDM",
+    "IPNDM",
+    "LMS",
     "MNIST",
     "RECIPES",
     "SNR",
     "VE",
     "VP",
     "X0",
+    "AdaptiveSDE",
     "Ancestral",
+    "AnnealedLangevin",
     "ConstantBetas",
     "Cosine",
     "CosineBetas",
+    "DPMSolver",
     "DPMSolverPP",
     "DataSpec",
     "Denoiser",
+    "DynamicThreshold",
     "EmpiricalDenoiser",
     "Euler",
     "EulerMaruyama",
@@ -120,6 +148,7 @@ __all__ = [
     "ForwardSDE",
     "GaussianDenoiser",
     "GaussianResidual",
+    "Given",
     "GivenBetas",
     "Heun",
     "InputError",
@@ -140,10 +169,14 @@ __all__ = [
     "Noise",
     "Objective",
     "PredictorCorrector",
+    "Quadratic",
     "QuadraticBetas",
     "Recipe",
     "ResidualGrid",
+    "Restart",
+    "ReverseDiffusion",
     "ReverseSDE",
+    "SASolver",
     "SDEDPMSolverPP",
     "Sampler",
     "Sampling",
@@ -151,18 +184,22 @@ __all__ = [
     "Score",
     "ScoreNetConfig",
     "SigmoidBetas",
+    "SingleStepDPMSolver",
+    "StaticThreshold",
     "Step",
     "SubVP",
     "Trainer",
     "Training",
     "TutorialVE",
     "UNetConfig",
+    "UniPC",
     "UniformLogSNR",
     "UniformLogSNRTimes",
     "UniformTime",
     "UniformTimes",
     "Unit",
     "V",
+    "VExponential",
     "Velocity",
     "find_recipe",
     "load",

@@ -14,10 +14,12 @@ from scorefield.errors import InputError, unknown
 from scorefield.nets.mlp import MLPConfig
 from scorefield.nets.unet import UNetConfig
 from scorefield.recipes import RECIPES, Recipe, Sampling, Training, from_dict, override, to_dict
+from scorefield.samplers.ancestral import Ancestral
 from scorefield.samplers.base import Sampler
 from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Heun
-from scorefield.samplers.grids import Karras
+from scorefield.samplers.grids import Karras, Knots
+from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
 
 
 def refused(*args):
@@ -161,6 +163,24 @@ def test_what_does_not_fit_is_named_with_what_would(cls, given, words):
 def test_training_refuses_what_cannot_be_trained(field, bad, sentence):
     with pytest.raises(InputError, match=sentence):
         Training(**{field: bad})
+
+
+def test_a_predictor_is_any_one_step_sampler_by_its_name():
+    plain = to_dict(Sampling(sampler=PredictorCorrector()))
+    found = from_dict(Sampling, override(plain, "sampler.predictor=ddpm")).sampler
+    assert found == PredictorCorrector(predictor=Ancestral())
+    found = from_dict(Sampling, override(plain, "sampler.predictor=euler-maruyama")).sampler
+    assert found == PredictorCorrector(predictor=EulerMaruyama())
+    eta = {"kind": "pc", "predictor": {"kind": "euler-maruyama", "eta": 0.5, "grid": "knots"}}
+    assert from_dict(Sampler, eta).predictor == EulerMaruyama(Knots(), eta=0.5)
+
+
+@pytest.mark.parametrize("name", ["heun", "vp", "nothing"])
+def test_a_predictor_that_takes_no_single_steps_is_refused(name):
+    said = refused(Sampler, {"kind": "pc", "predictor": name})
+    assert f"unknown sampler '{name}'" in said
+    assert "euler-maruyama" in said
+    assert "dpm++" not in said
 
 
 def test_override_sets_one_key_and_leaves_the_rest():

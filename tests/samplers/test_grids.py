@@ -9,9 +9,9 @@ import torch
 from scorefield.core.ddpm import DDPM
 from scorefield.core.schedules import VE, VP, Cosine, Flow
 from scorefield.errors import InputError
-from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
+from scorefield.samplers.grids import Given, Karras, Knots, Quadratic, UniformLogSNR, UniformTime
 
-GRIDS = [UniformTime(), UniformLogSNR(), Karras(), Karras(3.0)]
+GRIDS = [UniformTime(), UniformLogSNR(), Karras(), Karras(3.0), Quadratic()]
 
 
 def log_ratio(path, times):
@@ -119,3 +119,45 @@ def test_there_are_no_more_knots_than_there_are():
 def test_rho_must_be_positive(rho):
     with pytest.raises(InputError, match="rho must be above 0"):
         Karras(rho)
+
+
+def test_quadratic_takes_equal_steps_of_the_root(schedule):
+    """Song et al. 2021 (DDIM), App. D.2: τ_i ∝ i²."""
+    times = Quadratic().times(schedule, 11, 0.81)
+    low = math.sqrt(schedule.t_min)
+    expected = [(0.9 + i / 10 * (low - 0.9)) ** 2 for i in range(11)]
+    assert np.allclose(times.numpy(), expected, rtol=0, atol=1e-14)
+
+
+def test_given_times_are_as_they_are():
+    times = Given((1.0, 0.4, 0.1)).times(VP(), 3)
+    assert times.dtype == torch.float64
+    assert times.tolist() == [1.0, 0.4, 0.1]
+    assert Given((0.5, 0.2)).times(VP(), 2, 0.5).tolist() == [0.5, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((1.0, 0.5, 0.5), "times must decrease"),
+        ((0.5, 1.0), "times must decrease"),
+        ((1.0, math.nan), "each time must lie between 0 and 1"),
+        ((1.5, 0.5), "each time must lie between 0 and 1"),
+        ((1.0, -0.1), "each time must lie between 0 and 1"),
+    ],
+)
+def test_given_times_decrease_within_the_path(numbers, words):
+    with pytest.raises(InputError, match=words):
+        Given(numbers)
+
+
+def test_given_times_fit_the_walk():
+    given = Given((1.0, 0.4, 0.1))
+    with pytest.raises(InputError, match="3 times were given for 5 steps"):
+        given.times(VP(), 5)
+    with pytest.raises(InputError, match=r"the first time given, 1\.0, must be the start, 0\.8"):
+        given.times(VP(), 3, 0.8)
+    with pytest.raises(InputError, match=r"the last time given, 0\.0001, must be at least 0\.001"):
+        Given((1.0, 0.0001)).times(VP(), 2)
+    with pytest.raises(InputError, match="steps must be at least 1"):
+        given.times(VP(), 0)

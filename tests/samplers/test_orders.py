@@ -9,11 +9,14 @@ from scipy.integrate import solve_ivp
 
 from scorefield.core.oracles import MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
+from scorefield.samplers.adams import DEIS, IPNDM, LMS
 from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample
-from scorefield.samplers.exponential import DPMSolverPP
+from scorefield.samplers.correctors import SASolver, UniPC
+from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, VExponential
 from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
+from scorefield.samplers.singlestep import SingleStepDPMSolver
 
 PATHS = [VP(), SubVP(), VE(), TutorialVE(), Cosine(), Flow()]
 MEANS = [[1.0, 0.5], [-1.0, 0.2], [0.2, -1.1]]
@@ -71,6 +74,19 @@ def fitted_order(path, sampler, start, coarse=41):
         Heun(),
         DPMSolverPP(order=1),
         DPMSolverPP(order=2),
+        DPMSolver(order=1),
+        DPMSolver(order=2),
+        VExponential(order=1),
+        VExponential(order=2),
+        SingleStepDPMSolver(order=2),
+        SingleStepDPMSolver(order=3),
+        *(UniPC(predictor_order=p, variant=v) for p in (1, 2, 3) for v in ("bh1", "bh2")),
+        SASolver(predictor_order=1, corrector_order=2, tau=0.0),
+        SASolver(predictor_order=2, corrector_order=3, tau=0.0),
+        SASolver(predictor_order=2, corrector_order=1, tau=0.0),
+        DEIS(order=2),
+        LMS(order=2),
+        *(IPNDM(estimates=n) for n in (1, 2, 3, 4)),
     ],
     ids=repr,
 )
@@ -89,10 +105,29 @@ def test_order_holds_from_where_no_signal_is_left(sampler):
     assert fitted_order(Flow(), sampler, 1.0) == pytest.approx(sampler.order, abs=0.3)
 
 
+NOISY = {"vp": VP(), "subvp": SubVP(), "ve": VE(), "ve-edm": VE(0.002, 80.0)}
+
+
 @pytest.mark.parametrize(
-    "path", [VP(), SubVP(), VE(), VE(0.002, 80.0)], ids=["vp", "subvp", "ve", "ve-edm"]
+    "sampler",
+    [
+        DPMSolverPP(order=3),
+        DPMSolver(order=3),
+        VExponential(order=3),
+        SASolver(predictor_order=3, corrector_order=0, tau=0.0),
+        SASolver(predictor_order=2, corrector_order=3, tau=0.0),
+        DEIS(order=3),
+        LMS(order=3),
+    ],
+    ids=repr,
 )
-def test_third_order_shows_from_pure_noise(path):
-    """The first two steps are of lower order; they do no harm where x̂₀ hardly changes."""
-    order = fitted_order(path, DPMSolverPP(order=3), 1.0, coarse=81)
-    assert order == pytest.approx(3, abs=0.3)
+@pytest.mark.parametrize("path", NOISY.values(), ids=NOISY.keys())
+def test_third_order_shows_from_pure_noise(path, sampler):
+    """The first two steps are of lower order; they do no harm where the estimates hardly change."""
+    assert fitted_order(path, sampler, 1.0, coarse=81) == pytest.approx(3, abs=0.3)
+
+
+@pytest.mark.parametrize("sampler", [DEIS(order=4), LMS(order=4)], ids=repr)
+@pytest.mark.parametrize("path", [VP(), SubVP()], ids=["vp", "subvp"])
+def test_fourth_order_shows_from_pure_noise(path, sampler):
+    assert fitted_order(path, sampler, 1.0, coarse=161) == pytest.approx(4, abs=0.3)

@@ -43,7 +43,8 @@ class Broken(Denoiser):
     """Not finite below the middle of the path."""
 
     def forward(self, x, t, **cond):
-        return x if t > 0.5 else x * math.nan
+        t = t.expand(len(x))[:, None]
+        return torch.where(t > 0.5, x, x * math.nan)
 
 
 # It crosses the first interval without looking, and integrates the last one: see test_residual.py.
@@ -55,7 +56,9 @@ def test_every_sampler_walks_its_grid_on_every_path(schedule, kind, mixture):
     denoiser, sampler, steps = mixture(schedule), kind(), 6
     run = list(trajectory(denoiser, (3, 2), sampler, steps))
     assert all(isinstance(step, Step) for step in run)
-    assert torch.equal(torch.stack([s.t for s in run]), sampler.grid.times(schedule, steps))
+    times = sampler.grid.times(schedule, steps)
+    times = times if sampler.evaluations_per_step > 0 else times[[0, -1]]
+    assert torch.equal(torch.stack([s.t for s in run]), times)
     assert all(torch.isfinite(s.x).all() and torch.isfinite(s.x0).all() for s in run)
     assert all(s.x.dtype == s.x0.dtype == torch.float32 for s in run)
     assert all(torch.equal(s.x0, denoiser(s.x, s.t)) for s in run)
@@ -151,9 +154,10 @@ def test_conditions_reach_the_denoiser():
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS.keys())
 def test_output_that_is_not_finite_is_reported_with_its_time(kind):
-    """Times 1, 0.667, 0.334, 0.001: the third is the first below the middle."""
+    """Of the times 1, 0.667, 0.334, 0.001 the third is the first below the middle."""
     walk = trajectory(Broken(VP(), white(2)), (2, 2), kind(UniformTime()), 4)
-    with pytest.raises(InputError, match=r"not finite at t = 0\.334"):
+    # Some have stages between the times of the grid, or times of their own.
+    with pytest.raises(InputError, match=r"not finite at t = 0\.[0-4]"):
         list(walk)
 
 

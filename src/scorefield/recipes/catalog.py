@@ -11,7 +11,21 @@ from scorefield.data import base as data_base
 from scorefield.data import mnist, toy
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
-from scorefield.samplers import ancestral, base, exponential, flow, grids, residual, stochastic
+from scorefield.samplers import (
+    adams,
+    adaptive,
+    ancestral,
+    base,
+    correctors,
+    exponential,
+    flow,
+    grids,
+    langevin,
+    residual,
+    restart,
+    singlestep,
+    stochastic,
+)
 
 SCHEDULES: dict[str, type[schedules.Schedule]] = {
     "vp": schedules.VP,
@@ -70,6 +84,18 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "gaussian-residual": residual.GaussianResidual,
     "euler-maruyama": stochastic.EulerMaruyama,
     "pc": stochastic.PredictorCorrector,
+    "dpm-multi": exponential.DPMSolver,
+    "v-exponential": exponential.VExponential,
+    "dpm-single": singlestep.SingleStepDPMSolver,
+    "unipc": correctors.UniPC,
+    "sa": correctors.SASolver,
+    "deis": adams.DEIS,
+    "lms": adams.LMS,
+    "ipndm": adams.IPNDM,
+    "reverse-diffusion": stochastic.ReverseDiffusion,
+    "annealed-langevin": langevin.AnnealedLangevin,
+    "adaptive-sde": adaptive.AdaptiveSDE,
+    "restart": restart.Restart,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {
@@ -78,6 +104,8 @@ GRIDS: dict[str, type[grids.Grid]] = {
     "karras": grids.Karras,
     "knots": grids.Knots,
     "residual": residual.ResidualGrid,
+    "quadratic": grids.Quadratic,
+    "given": grids.Given,
 }
 
 NETWORKS: dict[str, type[nets_base.NetworkConfig]] = {

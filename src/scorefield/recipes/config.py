@@ -7,6 +7,7 @@ itself, so that it can say what was meant, and leaves values to pydantic.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Mapping
@@ -50,8 +51,9 @@ def from_dict(cls: type[T], given: object, where: str = "") -> T:
     Raises:
         InputError: for a kind, a key or a value that does not fit, with the path and what would.
     """
-    if cls in CATALOG:
-        noun, kinds = CATALOG[cls]
+    interface = _interface(cls)
+    if interface is not None:
+        noun, kinds = interface
         plain: Any = {"kind": given} if isinstance(given, str) else given
         if not isinstance(plain, Mapping) or "kind" not in plain:
             raise InputError(
@@ -81,6 +83,19 @@ def from_dict(cls: type[T], given: object, where: str = "") -> T:
         return cls(**fields)
     except InputError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from None
+
+
+def _interface(cls: type) -> tuple[str, dict[str, type]] | None:
+    """What an interface is called and its kinds; an abstract class below one has those that fit it."""
+    if cls in CATALOG:
+        return CATALOG[cls]
+    if inspect.isabstract(cls):
+        for above, (noun, kinds) in CATALOG.items():
+            if issubclass(cls, above):
+                return noun, {
+                    kind: known for kind, known in kinds.items() if issubclass(known, cls)
+                }
+    return None
 
 
 def override(plain: Plain, assignment: str) -> Plain:

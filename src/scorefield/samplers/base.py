@@ -63,8 +63,17 @@ class Sampler(ABC):
 
     @property
     def evaluations_per_step(self) -> int:
-        """Denoiser evaluations at each time of the grid but the last."""
+        """Denoiser evaluations at each time of the grid but the last.
+
+        0 for a sampler that chooses its own times and takes as many as it needs: of the grid it visits
+        the first and the last.
+        """
         return 1
+
+    @property
+    def extra_evaluations(self) -> int:
+        """Denoiser evaluations besides, however many steps there are, if there are two times at least."""
+        return 0
 
     @abstractmethod
     def walk(
@@ -184,8 +193,11 @@ class _Conditioned:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         x0: Tensor = self.denoiser(x, t, **self.cond)
         # A sum is not finite if a term is not, and takes a fifth of the time of looking at each.
-        if not bool(torch.isfinite(x0.sum())) and not bool(torch.isfinite(x0).all()):
-            raise InputError(f"the model's output is not finite at t = {float(t):.4g}")
+        if not bool(torch.isfinite(x0.sum())):
+            finite = torch.isfinite(x0).flatten(1).all(1).cpu()
+            if not bool(finite.all()):
+                bad = t.expand(len(x0))[~finite][0]  # each sample may be at a time of its own
+                raise InputError(f"the model's output is not finite at t = {float(bad):.4g}")
         return x0
 
 

@@ -1,101 +1,112 @@
-"""Exponential integrators in data prediction: DPM-Solver++ as an ODE and as an SDE.
+"""Exponential integrators: the flow with its linear part exact, in x̂₀, in ε̂ and in v̂.
 
-With λ = log α/σ the flow is x_s = (σ_s/σ_t) x_t + α_s ∫ e^{λ-λ_s} x̂₀ dλ. A multistep method puts the
-polynomial through the last estimates of x₀ under the integral and integrates it exactly.
+With λ = log α/σ and u = σ/α the flow is, in its three forms,
+
+    x_s = (σ_s/σ_t) x_t + α_s ∫ e^{λ-λ_s} x̂₀ dλ,   x_s = (α_s/α_t) x_t + α_s ∫ ε̂ du,   d(x/n) = v̂ dφ
+
+A multistep method puts the polynomial through the last values under the integral.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
+from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
-from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.grids import Grid, UniformLogSNR
+from scorefield.samplers.multistep import (
+    Multistep,
+    NoisePrediction,
+    exponential_weights,
+    mean_weights,
+)
 from scorefield.samplers.noise import Noise
 
 
+def _check_order(order: int) -> None:
+    if order not in (1, 2, 3):
+        raise InputError(f"order must be 1, 2 or 3, got {order}")
+
+
+def data_step(
+    schedule: Schedule,
+    x: Tensor,
+    mean: Tensor,
+    t: Tensor,
+    s: Tensor,
+    eta: float,
+    z: Tensor | None,
+) -> Tensor:
+    """A step from t to s given the mean of x̂₀ between them, weighted by e^{(1+η)λ}.
+
+        x_s = (σ_s/σ_t) e^{-ηh} x_t + α_s (1 - e^{-(1+η)h}) x̂₀ + σ_s √(1 - e^{-2ηh}) z,   h = λ_s - λ_t
+
+    Arguments:
+        schedule: the path.
+        x: the state x_t, shape (B, ...).
+        mean: the mean of x̂₀, shape (B, ...).
+        t: the time of x, shape ().
+        s: the time wanted, shape ().
+        eta: η; 0 for the ODE.
+        z: standard normal noise, shape (B, ...); none for the ODE.
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    # e^{-h}, h = λ_s - λ_t, as a ratio: it is 0, and all stays finite, where no signal is left.
+    decay = alpha_t * sigma_s / (alpha_s * sigma_t)
+    shrink = decay**eta
+    x = expand(sigma_s / sigma_t * shrink, x) * x + expand(alpha_s * (1 - decay * shrink), x) * mean
+    if z is None:
+        return x
+    return x + expand(sigma_s * torch.sqrt(1 - shrink**2), x) * z
+
+
 @dataclass(frozen=True)
-class DataPrediction(Sampler):
+class DataPrediction(Multistep):
     """The multistep method that DPM-Solver++ and its SDE form share."""
 
     grid: Grid = UniformLogSNR()
     order: int = 2
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3):
-            raise InputError(f"order must be 1, 2 or 3, got {self.order}")
+        _check_order(self.order)
 
     @property
     @abstractmethod
     def noise_level(self) -> float:
         """η: 0 for the ODE, 1 for the SDE."""
 
-    def walk(
-        self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
-    ) -> Iterator[Step]:
-        past: list[tuple[Tensor, Tensor]] = []  # (log-SNR/2, x̂₀), newest first
-        for t, s in pairwise(times):
-            x0 = denoise(x, t)
-            yield Step(t, x, x0)
-            past = [(schedule.log_snr(t) / 2, x0), *past][: self.order]
-            x = self._step(schedule, x, t, s, past, noise)
-        yield Step(times[-1], x, denoise(x, times[-1]))
+    @property
+    def memory(self) -> int:
+        return self.order
 
-    def _step(
+    def value(self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        return x0
+
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
+        nodes = [schedule.log_snr(t) / 2 for t in times]
+        return exponential_weights(nodes, schedule.log_snr(s) / 2, 1 + self.noise_level)
+
+    def advance(
         self,
         schedule: Schedule,
         x: Tensor,
+        x0: Tensor,
+        mean: Tensor,
         t: Tensor,
         s: Tensor,
-        past: list[tuple[Tensor, Tensor]],
         noise: Noise,
     ) -> Tensor:
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
         eta = self.noise_level
-        # e^{-h}, h = λ_s - λ_t, as a ratio: it is 0, and all stays finite, where no signal is left.
-        decay = alpha_t * sigma_s / (alpha_s * sigma_t)
-        shrink = decay**eta
-        x0 = _extrapolated(past, schedule.log_snr(s) / 2, 1 + eta)
-        x = (
-            expand(sigma_s / sigma_t * shrink, x) * x
-            + expand(alpha_s * (1 - decay * shrink), x) * x0
-        )
-        if eta == 0:
-            return x
-        return x + expand(sigma_s * torch.sqrt(1 - shrink**2), x) * noise(x)
-
-
-def _extrapolated(past: list[tuple[Tensor, Tensor]], end: Tensor, rate: float) -> Tensor:
-    """The mean of the polynomial through past x̂₀, weighted by e^{rate λ}, from the newest to ``end``."""
-    (start, newest), older = past[0], [(v, x0) for v, x0 in past[1:] if torch.isfinite(v)]
-    if not older:
-        return newest
-    h = rate * (end - start)
-    moment_1 = 1 / -torch.expm1(-h) - 1 / h  # ∫ u e^{h(u-1)} du / ∫ e^{h(u-1)} du over [0, 1]
-    slope = (newest - older[0][1]) / expand((start - older[0][0]) / (end - start), newest)
-    if len(older) == 1:
-        # The midpoint rule of the 2M methods: exact to the same order, and steadier at few steps.
-        return newest + slope / 2
-    moment_2 = 1 / -torch.expm1(-h) - 2 * moment_1 / h
-    r0 = (start - older[0][0]) / (end - start)
-    r1 = (older[0][0] - older[1][0]) / (end - start)
-    slope_before = (older[0][1] - older[1][1]) / expand(r1, newest)
-    bend = (slope - slope_before) / expand(r0 + r1, newest)  # half the second derivative
-    # newest + u slope + u (u + r0) bend is the polynomial in Newton's form
-    return (
-        newest
-        + expand(moment_1, newest) * (slope + expand(r0, newest) * bend)
-        + expand(moment_2, newest) * bend
-    )
+        return data_step(schedule, x, mean, t, s, eta, noise(x) if eta > 0 else None)
 
 
 @dataclass(frozen=True)
@@ -149,3 +160,97 @@ class SDEDPMSolverPP(DataPrediction):
     @property
     def noise_level(self) -> float:
         return self.eta
+
+
+@dataclass(frozen=True)
+class DPMSolver(NoisePrediction):
+    """DPM-Solver in its multistep form, which predicts noise.
+
+        x_s = (α_s/α_t) x_t - σ_s ∫ e^{λ_s-λ} P(λ) dλ,   λ = log α/σ from λ_t to λ_s
+
+    with P the polynomial through the last ``order`` estimates of ε. `DPMSolverPP` is the same in x̂₀,
+    and steadier at few steps; the first steps use what there is, as there.
+
+    Arguments:
+        grid: the times to visit.
+        order: 1 (which is DDIM), 2 or 3.
+
+    Reference: Lu et al. 2022, DPM-Solver, eq. 3.4 and Theorem 3.2; DPM-Solver++, App. B, for the
+        multistep form. arXiv:2206.00927, arXiv:2211.01095
+    """
+
+    grid: Grid = UniformLogSNR()
+    order: int = 2
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_order(self.order)
+
+    @property
+    def memory(self) -> int:
+        return self.order
+
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
+        nodes = [schedule.log_snr(t) / 2 for t in times]
+        return exponential_weights(nodes, schedule.log_snr(s) / 2, -1)
+
+
+@dataclass(frozen=True)
+class VExponential(Multistep):
+    """The exponential integrator in v̂: exact in one step for white data of the given spread.
+
+        x_s/n_s = x_t/n_t + ∫ P(φ) dφ,   v̂ = cos φ ε̂ - sin φ x̂₀/c,   tan φ = σ/(cα),   n = √(c²α² + σ²)
+
+    with P the polynomial through the last ``order`` values of v̂. Data N(0, c² I) have v̂ = 0 and never
+    move in x/n, so that the linear part is theirs. Nothing is infinite where no signal is left (φ = π/2).
+
+    Arguments:
+        grid: the times to visit.
+        order: 1, 2 or 3 values of v̂ in the polynomial.
+        sigma_data: c, the standard deviation of the data; above 0.
+
+    Reference: Salimans & Ho 2022, Progressive Distillation, App. D, for v and φ with c = 1; Karras et
+        al. 2022, Table 1, whose F is -v̂. arXiv:2202.00512, arXiv:2206.00364
+    """
+
+    grid: Grid = UniformLogSNR()
+    order: int = 2
+    sigma_data: float = 1.0
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_order(self.order)
+        if not 0 < self.sigma_data < math.inf:
+            raise InputError(f"sigma_data must be above 0, got {self.sigma_data}")
+
+    @property
+    def memory(self) -> int:
+        return self.order
+
+    def _angle(self, schedule: Schedule, t: Tensor) -> Tensor:
+        alpha, sigma = schedule(t)
+        return torch.atan2(sigma, self.sigma_data * alpha)
+
+    def value(self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        angle, eps = self._angle(schedule, t), noise_from(schedule, x, x0, t)
+        return expand(angle.cos(), x) * eps - expand(angle.sin() / self.sigma_data, x) * x0
+
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
+        nodes = [self._angle(schedule, t) for t in times]
+        return mean_weights(nodes, nodes[0], self._angle(schedule, s), torch.ones_like)
+
+    def advance(
+        self,
+        schedule: Schedule,
+        x: Tensor,
+        x0: Tensor,
+        mean: Tensor,
+        t: Tensor,
+        s: Tensor,
+        noise: Noise,
+    ) -> Tensor:
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+        norm_t = torch.hypot(self.sigma_data * alpha_t, sigma_t)
+        norm_s = torch.hypot(self.sigma_data * alpha_s, sigma_s)
+        turn = self._angle(schedule, s) - self._angle(schedule, t)
+        return expand(norm_s / norm_t, x) * x + expand(norm_s * turn, x) * mean

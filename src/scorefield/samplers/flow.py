@@ -46,6 +46,30 @@ class Euler(OneStep):
         return x + expand(s - t, x) * reverse_drift(schedule, x, x0, t, 0.0)
 
 
+def heun_step(
+    denoise: Denoise, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor
+) -> Tensor:
+    """A step from t to s by the trapezoidal rule for dx = x̂₀ dα + ε̂ dσ, with one evaluation at s.
+
+        x_s = x_t + (α_s - α_t) (x̂₀ + x̂₀')/2 + (σ_s - σ_t) (ε̂ + ε̂')/2
+
+    Arguments:
+        denoise: called as ``denoise(x, t)``, gives E[x₀ | x_t].
+        schedule: the path.
+        x: the state x_t, shape (B, ...).
+        x0: the estimate of x₀ there, shape (B, ...).
+        t: the time of x, shape ().
+        s: the time wanted, shape ().
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    eps = noise_from(schedule, x, x0, t)
+    guess = expand(alpha_s, x) * x0 + expand(sigma_s, x) * eps
+    x0_s = denoise(guess, s)
+    eps_s = noise_from(schedule, guess, x0_s, s)
+    x = x + expand(alpha_s - alpha_t, x) * (x0 + x0_s) / 2
+    return x + expand(sigma_s - sigma_t, x) * (eps + eps_s) / 2
+
+
 @dataclass(frozen=True)
 class Heun(Sampler):
     """EDM's second-order sampler with optional churn, on any schedule.
@@ -93,13 +117,7 @@ class Heun(Sampler):
             x, t = self._churned(schedule, x, at, len(times), noise)
             x0 = denoise(x, t)
             yield Step(t, x, x0)
-            (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-            eps = noise_from(schedule, x, x0, t)
-            guess = expand(alpha_s, x) * x0 + expand(sigma_s, x) * eps
-            x0_s = denoise(guess, s)
-            eps_s = noise_from(schedule, guess, x0_s, s)
-            x = x + expand(alpha_s - alpha_t, x) * (x0 + x0_s) / 2
-            x = x + expand(sigma_s - sigma_t, x) * (eps + eps_s) / 2
+            x = heun_step(denoise, schedule, x, x0, t, s)
         yield Step(times[-1], x, denoise(x, times[-1]))
 
     def _churned(

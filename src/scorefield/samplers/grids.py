@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -138,3 +139,57 @@ class Knots(Grid):
         if n > int(first):
             raise InputError(f"steps must be at most {int(first)}, the knots there are, got {n}")
         return torch.linspace(float(first), 1, n, dtype=torch.float64).round() / self.count
+
+
+@dataclass(frozen=True)
+class Quadratic(Grid):
+    """Times whose roots are evenly spaced: more steps at low noise.
+
+        t_i = ( √start + i/(n - 1) (√t_min - √start) )²
+
+    Reference: Song et al. 2021, DDIM, App. D.2, the quadratic choice. arXiv:2010.02502
+    """
+
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        check_request(schedule, n, start)
+        roots = torch.linspace(start**0.5, schedule.t_min**0.5, n, dtype=torch.float64)
+        return _pinned(schedule, roots**2, start)
+
+
+@dataclass(frozen=True)
+class Given(Grid):
+    """Times as listed by the user.
+
+        t_i as listed
+
+    Arguments:
+        numbers: the times, decreasing, from the start of sampling to t_min or above; as many as steps.
+
+    Reference: Watson et al. 2021, Learning to Efficiently Sample from Diffusion Probabilistic Models, for
+        times chosen one by one. arXiv:2106.03802
+    """
+
+    numbers: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        given = self.numbers
+        if not all(0 <= t <= 1 for t in given):
+            raise InputError(f"each time must lie between 0 and 1, got {list(given)}")
+        if not all(later < earlier for earlier, later in pairwise(given)):
+            raise InputError(f"times must decrease, got {list(given)}")
+
+    def times(
+        self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
+    ) -> Tensor:
+        check_request(schedule, n, start)
+        if len(self.numbers) != n:
+            raise InputError(f"{len(self.numbers)} times were given for {n} steps")
+        if self.numbers[0] != start:
+            raise InputError(f"the first time given, {self.numbers[0]}, must be the start, {start}")
+        if self.numbers[-1] < schedule.t_min:
+            raise InputError(
+                f"the last time given, {self.numbers[-1]}, must be at least {schedule.t_min:g}"
+            )
+        return torch.tensor(self.numbers, dtype=torch.float64)

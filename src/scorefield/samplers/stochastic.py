@@ -1,11 +1,11 @@
-"""Solvers of the reverse SDE: Euler-Maruyama, and the predictor-corrector of Song et al."""
+"""Solvers of the reverse SDE: Euler-Maruyama, reverse diffusion, and predictor-corrector of Song et al."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -77,10 +77,44 @@ class EulerMaruyama(OneStep):
 
 
 @dataclass(frozen=True)
+class ReverseDiffusion(OneStep):
+    """The reverse diffusion sampler: the reverse SDE discretized as the forward one is.
+
+        x_s = (2 - a) x_t + b² ∇log p_t + b z,   a = α_t/α_s,   b² = σ_t² - a² σ_s²
+
+    where x_t = a x_s + b z is the forward transition: the paper's f_i = (a - 1) x and G_i = b on every
+    path, for VP x_s = (2 - √(1-β)) x_t + β ∇log p + √β z. The first step from where no signal is left,
+    where a = 0 at any size of step, is the exact posterior's.
+
+    Arguments:
+        grid: the times to visit.
+
+    Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, App. E, eq. 46.
+        arXiv:2011.13456
+    """
+
+    grid: Grid = UniformTime()
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def step(
+        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
+    ) -> Tensor:
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+        if alpha_t == 0:
+            return posterior_step(schedule, x, x0, t, s, 1.0, noise)
+        kept = alpha_t / alpha_s
+        between = (sigma_t**2 - (kept * sigma_s) ** 2).clamp(min=0)
+        mean = expand(2 - kept, x) * x
+        mean = mean - expand(between / sigma_t, x) * noise_from(schedule, x, x0, t)
+        return mean + expand(torch.sqrt(between), x) * noise(x)
+
+
+@dataclass(frozen=True)
 class PredictorCorrector(Sampler):
     """A step of the reverse SDE, then Langevin steps that pull the state back to its marginal.
 
-        predictor   x ← a step from t to s
+        predictor   x ← any one-step sampler's step from t to s
         corrector   x ← x + δ ∇log p_s(x) + √(2δ) z,   δ = 2 (snr σ_s)²
 
     Published, δ = 2 (snr ‖z‖/‖∇log p‖)² with norms averaged over the batch, so that a sample depends on
@@ -89,7 +123,7 @@ class PredictorCorrector(Sampler):
 
     Arguments:
         grid: the times to visit.
-        predictor: 'euler-maruyama', or 'ancestral' for the posterior step of DDPM.
+        predictor: the sampler whose steps are corrected; its own grid is not used.
         corrector_steps: Langevin steps after each predictor step; at least 0.
         snr: the size of a Langevin step relative to the noise; above 0.
 
@@ -98,21 +132,24 @@ class PredictorCorrector(Sampler):
     """
 
     grid: Grid = UniformTime()
-    predictor: Literal["euler-maruyama", "ancestral"] = "euler-maruyama"
+    predictor: OneStep = EulerMaruyama()
     corrector_steps: int = 1
     snr: float = 0.16
     order: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.predictor not in ("euler-maruyama", "ancestral"):
+        if not isinstance(self.predictor, OneStep):
             raise InputError(
-                f"predictor must be 'euler-maruyama' or 'ancestral', got '{self.predictor}'"
+                f"predictor must be a one-step sampler, as EulerMaruyama(), got {self.predictor!r}"
             )
         if not self.snr > 0:
             raise InputError(f"snr must be above 0, got {self.snr}")
         if self.corrector_steps < 0:
             raise InputError(f"corrector_steps must be at least 0, got {self.corrector_steps}")
+
+    @property
+    def stochastic(self) -> bool:
+        return self.predictor.stochastic or self.corrector_steps > 0
 
     @property
     def evaluations_per_step(self) -> int:
@@ -121,11 +158,10 @@ class PredictorCorrector(Sampler):
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
     ) -> Iterator[Step]:
-        step = euler_maruyama_step if self.predictor == "euler-maruyama" else posterior_step
         for t, s in pairwise(times):
             x0 = denoise(x, t)
             yield Step(t, x, x0)
-            x = step(schedule, x, x0, t, s, 1.0, noise)
+            x = self.predictor.step(schedule, x, x0, t, s, noise)
             for _ in range(self.corrector_steps):
                 x = self._corrected(schedule, x, denoise(x, s), s, noise)
         yield Step(times[-1], x, denoise(x, times[-1]))

@@ -1,0 +1,116 @@
+"""The adaptive solver: the published algorithm for one sample, and what it owes to every sample."""
+
+import math
+
+import pytest
+import torch
+
+from scorefield.core.ddpm import DDPM
+from scorefield.core.oracles import GaussianDenoiser
+from scorefield.core.schedules import VE, VP, Flow, SubVP
+from scorefield.errors import InputError
+from scorefield.samplers.adaptive import AdaptiveSDE
+from scorefield.samplers.base import sample, trajectory
+from scorefield.samplers.noise import seeded, unseeded
+
+
+class Counting(torch.nn.Module):
+    def __init__(self, denoiser):
+        super().__init__()
+        self.denoiser, self.calls = denoiser, 0
+        self.schedule, self.moments = denoiser.schedule, denoiser.moments
+
+    def forward(self, x, t):
+        self.calls += 1
+        return self.denoiser(x, t)
+
+
+@pytest.mark.parametrize("path", [VP(), VE()], ids=["vp", "ve"])
+@pytest.mark.parametrize("rtol", [0.02, 0.3])
+def test_one_sample_is_walked_by_the_papers_algorithm(path, rtol, mixture, normal):
+    """Jolicoeur-Martineau et al. 2021, Algorithm 1: f and g of the forward SDE, r = θ = 0.9."""
+    denoiser = mixture(path)
+    x = path.sigma(torch.ones((), dtype=torch.float64)) * normal(1, 2)
+    z, y, before, t, h, tried = unseeded(torch.Generator().manual_seed(5)), x, x, 1.0, 0.01, 0
+    while t > path.t_min:
+        noise, tried = z(y), tried + 1
+
+        def slope(v, at):
+            at = torch.tensor(at, dtype=torch.float64)
+            return path.drift(at) * v - path.diffusion(at) ** 2 * denoiser.score(v, at)
+
+        def spread(at):
+            return path.diffusion(torch.tensor(at, dtype=torch.float64))
+
+        low = y - h * slope(y, t) + math.sqrt(h) * spread(t) * noise
+        high = y - h * slope(low, t - h) + math.sqrt(h) * spread(t - h) * noise
+        high = (low + high) / 2
+        delta = torch.maximum(torch.tensor(0.0078), rtol * torch.maximum(low.abs(), before.abs()))
+        error = float((((low - high) / delta) ** 2).mean().sqrt())
+        if error <= 1:
+            y, before, t = high, low, t - h
+        h = min(t - path.t_min, 0.9 * h * error**-0.9)
+        if t - path.t_min < 1e-12:
+            break
+    noise = unseeded(torch.Generator().manual_seed(5))
+    counted = Counting(denoiser)
+    first, last = trajectory(counted, x, AdaptiveSDE(rtol=rtol), 5, noise=noise)
+    assert torch.equal(first.x, x)
+    assert torch.allclose(last.x, y, rtol=1e-8, atol=1e-8)
+    assert float(last.t) == path.t_min
+    assert counted.calls == 2 + 2 * tried
+
+
+@pytest.mark.parametrize("schedule", [VP(), Flow(), DDPM(20)], ids=repr)
+def test_a_sample_does_not_depend_on_its_batch(schedule, mixture, normal):
+    x = schedule.sigma(torch.ones((), dtype=torch.float64)) * normal(5, 2)
+    together = sample(mixture(schedule), x, AdaptiveSDE(), 2, noise=seeded(0, range(5)))
+    alone = sample(mixture(schedule), x[3:4], AdaptiveSDE(), 2, noise=seeded(0, [3]))
+    assert torch.allclose(together[3:4], alone, rtol=1e-9, atol=1e-9)
+
+
+def test_the_number_of_steps_does_not_matter(mixture, normal):
+    x = normal(3, 2)
+    few, many = (
+        sample(mixture(VP()), x, AdaptiveSDE(), n, noise=seeded(0, range(3))) for n in (2, 50)
+    )
+    assert torch.equal(few, many)
+
+
+@pytest.mark.parametrize("path", [VP(), SubVP(), VE(), Flow()], ids=lambda p: type(p).__name__)
+def test_the_law_is_kept_in_many_dimensions(path, generator):
+    """Gaussian data in 64 dimensions, 1280 numbers: 4 standard errors, and 8 % of the spread."""
+    dim, n, mean, spread = 64, 20, 0.7, 0.5
+    eye = torch.eye(dim, dtype=torch.float64)
+    denoiser = GaussianDenoiser(path, mean * torch.ones_like(eye[0]), spread**2 * eye)
+    alpha, sigma = path(1.0)
+    x = torch.randn(n, dim, generator=generator, dtype=torch.float64)
+    x = alpha * mean + torch.hypot(alpha * spread, sigma) * x
+    *_, last = trajectory(denoiser, x, AdaptiveSDE(), 2, noise=unseeded(generator))
+    alpha, sigma = (float(v) for v in path(last.t))
+    off, exact = last.x - alpha * mean, math.hypot(alpha * spread, sigma)
+    assert abs(float(off.mean())) < 4 * exact / math.sqrt(n * dim)
+    assert float(off.square().mean().sqrt()) / exact == pytest.approx(1, abs=0.08)
+
+
+def test_a_tighter_tolerance_costs_more_evaluations(mixture, normal):
+    x, calls = normal(3, 2), []
+    for rtol in (0.3, 0.03, 0.003):
+        counted = Counting(mixture(VP()))
+        sample(counted, x, AdaptiveSDE(rtol=rtol, atol=rtol), 2, noise=seeded(0, range(3)))
+        calls.append(counted.calls)
+    assert calls[0] < calls[1] < calls[2]
+
+
+def test_too_few_steps_are_reported_with_the_time_and_the_error(mixture, normal):
+    words = r"max_steps = 5 are not enough: at t = 0\.\d+ the error .* is [\d.e+-]+ times the tol"
+    with pytest.raises(InputError, match=words):
+        sample(mixture(VP()), normal(3, 2), AdaptiveSDE(max_steps=5), 2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rtol": 0.0}, {"atol": 0.0}, {"rtol": math.nan}, {"max_steps": 0}]
+)
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        AdaptiveSDE(**settings)
