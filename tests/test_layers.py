@@ -25,6 +25,7 @@ ALLOWED = {
     "nets": {"errors", "nets"},
     "data": {"errors", "data"},
     "samplers": LEAVES | {"core", "samplers"},
+    "guidance": LEAVES | {"core", "guidance"},
     "viz": LEAVES | {"core", "samplers", "data", "viz"},
     "recipes": LEAVES | {"core", "samplers", "nets", "data", "recipes"},
     "models": LEAVES | {"core", "samplers", "nets", "data", "recipes", "models"},
@@ -38,6 +39,7 @@ THIRD_PARTY = {
     "nets": {"torch"},
     "data": {"torch", "numpy", "pooch", "requests"},
     "samplers": {"torch"},
+    "guidance": {"torch"},
 }
 LAZY = {"matplotlib", "av", "tensorboard", "accelerate", "pooch", "requests", "pydantic", "rich"}
 FRONT_DOORS = {

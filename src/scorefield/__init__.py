@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from scorefield.data.base import DataSpec
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
+    from scorefield.guidance.cfg import CFG
+    from scorefield.guidance.classifier import ClassifierGuidance
     from scorefield.models.checkpoint import load, save
     from scorefield.models.model import Model
     from scorefield.nets.mlp import MLPConfig
@@ -74,6 +76,8 @@ _HOMES = {
     "data.base": "DataSpec",
     "data.mnist": "MNIST MNIST10k",
     "errors": "InputError",
+    "guidance.cfg": "CFG",
+    "guidance.classifier": "ClassifierGuidance",
     "models.checkpoint": "load save",
     "models.model": "Model",
     "nets.mlp": "MLPConfig",
@@ -93,6 +97,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "CFG",
     "DDIM",
     "DDPM",
     "EDM",
@@ -103,6 +108,7 @@ __all__ = [
     "VP",
     "X0",
     "Ancestral",
+    "ClassifierGuidance",
     "ConstantBetas",
     "Cosine",
     "CosineBetas",

@@ -1,0 +1,1 @@
+"""A denoiser around a denoiser: guidance and thresholding."""
