@@ -1,0 +1,1 @@
+"""Problems with exact answers, tried on this installation."""
