@@ -129,7 +129,7 @@ def energy_share(sampler: Sampler, place: Place, n: int = 400) -> float:
 def weak_order(place: Place) -> float:
     """The order in which Euler-Maruyama's variance meets the exact one, on VP in equal steps of time."""
     sampler = EulerMaruyama(UniformTime())
-    coarse, fine = (law_errors(sampler, VP(), n, place)[1].norm() for n in (1001, 2001))
+    coarse, fine = (law_errors(sampler, VP(), n, place)[1].norm() for n in (401, 801))
     return float(torch.log2(coarse / fine))
 
 
@@ -170,7 +170,7 @@ def _laws(kind: str, path: Schedule, *, slow: bool) -> list[Claim]:
             f"{name} on {kind}: mean and covariance of the data",
             "affine map of start and noise",
             partial(law_in_the_limit, sampler, path),
-            0.05,
+            0.03,
             slow=slow,
         )
         for name, sampler in every_sampler(stochastic=True)
