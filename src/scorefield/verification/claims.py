@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from scorefield.errors import InputError
+
 AModule = TypeVar("AModule", bound=nn.Module)
 
 
@@ -59,6 +61,7 @@ class Claim:
         rounding: a tolerance in units of the dtype's epsilon, which counts where it is the larger.
         expected: the value expected; 0 where an error is measured.
         slow: left out unless everything is asked for.
+        may_refuse: a user's error is no failure: what was asked for need not fit, and says why.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Claim:
     rounding: float = 0.0
     expected: float = 0.0
     slow: bool = False
+    may_refuse: bool = False
 
     def bound(self, dtype: torch.dtype) -> float | None:
         """The tolerance in a dtype."""
@@ -84,7 +88,7 @@ class Finding:
         claim: what was tried.
         measured: the value; NaN where the measurement failed.
         tolerance: the tolerance that counted; none for what is only reported.
-        passed: whether the claim holds; none for what is only reported.
+        passed: whether the claim holds; none for what is only reported, or was refused.
         seconds: how long it took.
         error: why there is no value, in one sentence.
     """
@@ -109,12 +113,14 @@ def verify(
     """
     place = Place(device, dtype)
     for claim in claims:
-        begin, measured, error = time.perf_counter(), math.nan, ""
-        try:
-            measured = float(claim.how(place))
-        except Exception as failure:
-            error = " ".join(f"{type(failure).__name__}: {failure}".split())
+        begin = time.perf_counter()
         bound = claim.bound(dtype)
+        try:
+            measured, error, failed = float(claim.how(place)), "", False
+        except Exception as failure:
+            refused = claim.may_refuse and isinstance(failure, InputError)
+            words = str(failure) if refused else f"{type(failure).__name__}: {failure}"
+            measured, error, failed = math.nan, " ".join(words.split()), not refused
         passed = None if bound is None else abs(measured - claim.expected) <= bound
-        passed = False if error else passed
+        passed = (False if failed else None) if error else passed
         yield Finding(claim, measured, bound, passed, time.perf_counter() - begin, error)

@@ -1,0 +1,286 @@
+"""A trained model against its own data: the ideal denoiser, the flow, calibration, and what fits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.core.broadcast import expand
+from scorefield.core.objective import NULL_LABEL
+from scorefield.core.oracles import EmpiricalDenoiser
+from scorefield.models.model import Model
+from scorefield.recipes.catalog import SAMPLERS
+from scorefield.samplers.base import Sampler, sample
+from scorefield.samplers.exponential import DPMSolverPP
+from scorefield.samplers.noise import seeded
+from scorefield.verification.claims import Claim, Place
+from scorefield.verification.schedules import runge_kutta
+
+POINTS = 4000  # of the training data, at most, that stand for all of them
+LEVELS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # noise levels σ/α in units of σ_data
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and a part of its training data.
+
+    Arguments:
+        model: the model.
+        seed: fixes the points and the noise.
+    """
+
+    model: Model
+    seed: int = 0
+
+    @property
+    def label(self) -> int:
+        """The label asked for: none, or class 0 where the model was trained with labels only."""
+        return NULL_LABEL if self.model.recipe.objective.drop > 0 else 0
+
+    @cached_property
+    def data(self) -> Tensor:
+        """Training points in the model's units: all, or a fixed choice of `POINTS` of them."""
+        arrays = self.model.recipe.data.load()
+        indices = torch.randperm(len(arrays), generator=self.generator(1))
+        if self.model.classes and self.label != NULL_LABEL and arrays.label is not None:
+            indices = indices[arrays.label[indices] == self.label]
+        return arrays.batch(indices[:POINTS].sort().values)[0]
+
+    @cached_property
+    def count(self) -> int:
+        """How many noisy points a measurement takes: fewer where a point is an image."""
+        return 2048 if len(self.model.spec.shape) == 1 else 128
+
+    def generator(self, key: int) -> torch.Generator:
+        """A source of randomness of its own for each key."""
+        return torch.Generator().manual_seed(1000 * self.seed + key)
+
+    def cond(self, n: int, place: Place) -> dict[str, Any]:
+        """The label of n samples, for a model that knows labels."""
+        if not self.model.classes:
+            return {}
+        return {"label": torch.full((n,), self.label, device=place.device)}
+
+    def time(self, level: float) -> Tensor:
+        """The time of a noise level σ/α given in units of σ_data, held to where the model works."""
+        path = self.model.denoiser.schedule
+        noise = torch.tensor(level * self.model.spec.sigma_data, dtype=torch.float64)
+        return path.time(-2 * torch.log(noise)).clamp(path.t_min, 1.0)
+
+    def noised(self, t: Tensor, place: Place, n: int, key: int = 2) -> tuple[Tensor, Tensor]:
+        """n training points x₀, drawn with replacement, and their noisy states at t."""
+        generator = self.generator(key)
+        chosen = torch.randint(len(self.data), (n,), generator=generator)
+        x0 = self.data[chosen]
+        eps = torch.randn(x0.shape, generator=generator)
+        alpha, sigma = self.model.denoiser.schedule(t)
+        x = expand(alpha, x0) * x0 + expand(sigma, x0) * eps
+        return x0.to(place.device), x.to(place.device)
+
+    def denoise(self, x: Tensor, t: Tensor, place: Place) -> Tensor:
+        """The model's estimate, without gradients, a part of the batch at a time."""
+        with torch.no_grad():
+            parts = [
+                self.model.denoiser(part, t, **self.cond(len(part), place))
+                for part in x.split(256)
+            ]
+        return torch.cat(parts)
+
+
+def _mean_square(x: Tensor) -> float:
+    return float(x.double().square().mean())
+
+
+def distance_to_ideal(subject: Subject, level: float, place: Place) -> float:
+    """The root-mean-square distance of the model to the ideal denoiser, in σ_data."""
+    t = subject.time(level)
+    _, x = subject.noised(t, place, subject.count)
+    apart = subject.denoise(x, t, place) - _ideal(subject, x, t)
+    return float(_mean_square(apart) ** 0.5 / subject.model.spec.sigma_data)
+
+
+def excess_error(subject: Subject, level: float, place: Place) -> float:
+    """E‖x̂₀ - x̂₀*‖² / E‖x̂₀* - x₀‖²: the share by which the model's error exceeds the least there is."""
+    t = subject.time(level)
+    x0, x = subject.noised(t, place, subject.count)
+    ideal = _ideal(subject, x, t)
+    apart = _mean_square(subject.denoise(x, t, place) - ideal)
+    return apart / max(_mean_square(ideal - x0), 1e-30)
+
+
+def regret(subject: Subject, place: Place) -> float:
+    """E‖x̂₀ - x₀‖² - E‖x̂₀* - x₀‖² - E‖x̂₀ - x̂₀*‖² at σ/α = σ_data, in standard errors of the mean.
+
+    0 for every model, however bad, when x̂₀* is the ideal denoiser of the points.
+    """
+    t = subject.time(1.0)
+    x0, x = subject.noised(t, place, subject.count)
+    got, ideal = subject.denoise(x, t, place).double(), _ideal(subject, x, t).double()
+    cross = 2 * ((got - ideal) * (ideal - x0.double())).flatten(1).sum(1)
+    return float(cross.mean() / (cross.std() / len(cross) ** 0.5))
+
+
+def _ideal(subject: Subject, x: Tensor, t: Tensor) -> Tensor:
+    ideal = EmpiricalDenoiser(subject.model.denoiser.schedule, subject.data).to(x.device)
+    return torch.cat([ideal(part, t) for part in x.split(64)])
+
+
+def calibration(subject: Subject, level: float, place: Place) -> float:
+    """The slope of x₀ on x̂₀ about the data's mean, which is 1 for E[x₀ | x_t]."""
+    t = subject.time(level)
+    x0, x = subject.noised(t, place, subject.count, key=3)
+    return _slope(subject.denoise(x, t, place), x0)
+
+
+def martingale(subject: Subject, level: float, place: Place) -> float:
+    """The slope of x̂₀(x_s) on x̂₀(x_t), s at half the noise of t, which is 1 for E[x₀ | x_t].
+
+    x_t is x_s noised further, as in the forward process.
+    """
+    s, t = subject.time(level / 2), subject.time(level)
+    _, x = subject.noised(s, place, subject.count, key=4)
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = map(subject.model.denoiser.schedule, (s, t))
+    ratio = alpha_t / alpha_s
+    spread = torch.sqrt((sigma_t**2 - (ratio * sigma_s) ** 2).clamp(min=0))
+    fresh = torch.randn(x.shape, generator=subject.generator(5)).to(x)
+    noisier = expand(ratio, x) * x + expand(spread, x) * fresh
+    return _slope(subject.denoise(noisier, t, place), subject.denoise(x, s, place))
+
+
+def _slope(x: Tensor, y: Tensor) -> float:
+    x, y = x.double().flatten(1), y.double().flatten(1)
+    x, y = x - x.mean(0), y - y.mean(0)
+    return float((x * y).sum() / (x * x).sum())
+
+
+def predicted_error(subject: Subject, level: float, place: Place) -> float:
+    """E‖x̂₀ - x₀‖² over what the model's own Jacobian predicts, (σ²/α) tr ∂x̂₀/∂x, less 1.
+
+    The trace is measured with one sign vector a sample, by central differences.
+    """
+    t = subject.time(level)
+    x0, x = subject.noised(t, place, subject.count, key=6)
+    alpha, sigma = (float(v) for v in subject.model.denoiser.schedule(t))
+    z = torch.randint(2, x.shape, generator=subject.generator(7)).to(x) * 2 - 1
+    h = 0.05 * sigma
+    change = subject.denoise(x + h * z, t, place) - subject.denoise(x - h * z, t, place)
+    predicted = sigma**2 / alpha * float((z * change).double().mean()) / (2 * h)
+    return _mean_square(subject.denoise(x, t, place) - x0) / predicted - 1
+
+
+def two_step_sizes(subject: Subject, place: Place) -> float:
+    """The distance between samples with 40 and with 80 steps from the same noise, in σ_data."""
+    one, other = (_samples(subject, DPMSolverPP(), steps, range(8), place) for steps in (40, 80))
+    return float(_mean_square(one - other) ** 0.5 / subject.model.spec.sigma_data)
+
+
+def _samples(
+    subject: Subject, sampler: Sampler, steps: int, which: range, place: Place
+) -> Tensor:
+    model = subject.model
+    noise, cond = seeded(0, which), subject.cond(len(which), place)
+    return sample(model.denoiser, (len(which), *model.spec.shape), sampler, steps, noise=noise, **cond)
+
+
+def round_trip(subject: Subject, place: Place) -> float:
+    """Data to noise along the flow and back, by Runge-Kutta in 16 steps each way, in σ_data.
+
+    From the noise level 0.1 σ_data to 10 σ_data, or as far as the path goes.
+    """
+    low, high = (float(subject.time(level)) for level in (0.1, 10.0))
+    path, denoiser = subject.model.denoiser.schedule, subject.model.denoiser
+    ends = path.log_snr(low), path.log_snr(min(high, 0.98))
+    ramp = torch.linspace(0, 1, 17, dtype=torch.float64)
+    times = path.time(ends[0] + ramp * (ends[1] - ends[0]))
+    _, start = subject.noised(times[0], place, 8, key=8)
+    cond, x = subject.cond(8, place), start
+    with torch.no_grad():
+        for t, s in [*pairwise(times), *pairwise(times.flip(0))]:
+            x = runge_kutta(lambda t, x: denoiser.velocity(x, t, **cond), x, t, s)
+    return float(_mean_square(x - start) ** 0.5 / subject.model.spec.sigma_data)
+
+
+def alone_and_among(subject: Subject, place: Place) -> float:
+    """The largest difference between sample 5 alone and among 8, in σ_data."""
+    sampler, steps = subject.model.recipe.sampling.sampler, 10
+    many = _samples(subject, sampler, steps, range(8), place)
+    one = _samples(subject, sampler, steps, range(5, 6), place)
+    return float((many[5] - one[0]).abs().max() / subject.model.spec.sigma_data)
+
+
+def compiled_and_eager(subject: Subject, place: Place) -> float:
+    """The largest difference that compiling the network makes to x̂₀, in σ_data."""
+    denoiser, t = subject.model.denoiser, subject.time(1.0)
+    _, x = subject.noised(t, place, 8, key=9)
+    eager, network = subject.denoise(x, t, place), denoiser.network
+    try:
+        denoiser.network = torch.compile(network)  # type: ignore[assignment]
+        compiled = subject.denoise(x, t, place)
+    finally:
+        denoiser.network = network
+    return float((compiled - eager).abs().max() / subject.model.spec.sigma_data)
+
+
+def runs(subject: Subject, sampler: Sampler, place: Place) -> float:
+    """The share of finite numbers in samples with a sampler; it may refuse the model instead."""
+    drawn = _samples(subject, sampler, 8, range(4), place)
+    return float(torch.isfinite(drawn).double().mean())
+
+
+def model_claims(model: Model, seed: int = 0) -> tuple[Claim, ...]:
+    """The claims on a trained model; those without a tolerance only describe it.
+
+    Arguments:
+        model: the model.
+        seed: fixes the choice of points and the noise.
+    """
+    subject = Subject(model, seed)
+    what = f"{min(POINTS, len(subject.data))} training points"
+    ideal, flow, forward = f"ideal denoiser of {what}", "the flow is a map", "E[x₀ | x_t] is one"
+
+    def at(name: str, source: str, how: Any, tolerance: float | None, expected: float, *levels: float):  # noqa: ANN202, ANN401
+        return [
+            Claim(
+                f"σ/α = {level:g} σ_data: {name}",
+                source,
+                partial(how, subject, level),
+                tolerance,
+                expected=expected,
+            )
+            for level in levels
+        ]
+
+    return (
+        *at("distance to the ideal, σ_data", ideal, distance_to_ideal, None, 0, *LEVELS),
+        *at("excess over the ideal's squared error", ideal, excess_error, None, 0, *LEVELS[2:]),
+        Claim("regret is the distance to the ideal, in SE", ideal, partial(regret, subject), 4.0),
+        *at("slope of x₀ on x̂₀ is 1", forward, calibration, 0.1, 1, *LEVELS[1:4]),
+        *at("slope of x̂₀(x_s) on x̂₀(x_t) is 1", forward, martingale, 0.1, 1, *LEVELS[1:4]),
+        *at("error over what ∂x̂₀/∂x predicts, less 1", "Stein", predicted_error, None, 0, *LEVELS[1:4]),
+        Claim("40 and 80 steps agree, σ_data", flow, partial(two_step_sizes, subject), 0.1),
+        Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05),
+        Claim("a sample alone and among 8, σ_data", "seeded noise", partial(alone_and_among, subject), 1e-3),
+        Claim(
+            "compiled and eager agree, σ_data",
+            "torch.compile",
+            partial(compiled_and_eager, subject),
+            1e-3,
+            slow=True,
+        ),
+        *(
+            Claim(
+                f"sampler {kind} runs",
+                "the catalog",
+                partial(runs, subject, cls()),
+                0.0,
+                expected=1,
+                may_refuse=True,
+            )
+            for kind, cls in SAMPLERS.items()
+        ),
+    )
