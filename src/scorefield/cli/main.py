@@ -34,7 +34,8 @@ app.command(
     "scorefield.cli.plot:app", name="plot", help="Draw grids, animations, paths, schedules, losses."
 )
 app.command(
-    "scorefield.cli.verify:verify", help="Try problems with exact answers here, or on a trained model."
+    "scorefield.cli.verify:verify",
+    help="Try problems with exact answers here, or on a trained model.",
 )
 
 

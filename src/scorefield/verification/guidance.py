@@ -35,7 +35,10 @@ WIDE = VE(1e-3, 1e3)  # nearly all noise levels there are
 
 def normal(path: Schedule, mean: float, variance: float, place: Place) -> GaussianDenoiser:
     """Data N(mean, variance) on a line."""
-    numbers = torch.tensor([mean], dtype=torch.float64), torch.tensor([[variance]], dtype=torch.float64)
+    numbers = (
+        torch.tensor([mean], dtype=torch.float64),
+        torch.tensor([[variance]], dtype=torch.float64),
+    )
     return place.put(GaussianDenoiser(path, *numbers))
 
 
@@ -53,7 +56,9 @@ def classifier(path: Schedule, place: Place) -> float:
     for k, part in enumerate(components(path, place)):
         weight = math.log(float(MIXTURE[0][k]))
 
-        def log_class(x: Tensor, t: Tensor, part: GaussianDenoiser = part, w: float = weight) -> Tensor:
+        def log_class(
+            x: Tensor, t: Tensor, part: GaussianDenoiser = part, w: float = weight
+        ) -> Tensor:
             return w + part.log_prob(x, t) - denoiser.log_prob(x, t)
 
         led = ClassifierGuidance(denoiser, log_class)
@@ -87,9 +92,7 @@ def flow_slope(denoiser: Denoiser, place: Place, steps: int = 400) -> tuple[floa
     x, label = place.double.tensor([[0.0], [1.0]]), torch.zeros(2, dtype=torch.int64)
     ends = []
     for n in (steps // 2, steps):
-        *_, last = trajectory(
-            denoiser, x, DPMSolverPP(), n + 1, label=label.to(place.device)
-        )
+        *_, last = trajectory(denoiser, x, DPMSolverPP(), n + 1, label=label.to(place.device))
         ends.append(last.x[:, 0])
     offset, other = ((4 * ends[1] - ends[0]) / 3).tolist()
     return offset, other - offset
@@ -114,7 +117,7 @@ def flow_variance(free: float, conditional: float, scale: float, place: Place) -
 def sde_variance(free: float, conditional: float, scale: float, place: Place) -> float:
     """The variance that CFG's reverse SDE ends with, from the equation of its variance by RK4.
 
-        dV/dt = 2 a V - g²,   a the slope of the drift,   from V = σ² at σ = 1000
+    dV/dt = 2 a V - g²,   a the slope of the drift,   from V = σ² at σ = 1000
     """
     both = Labelled(normal(WIDE, 0.0, free, place), normal(WIDE, 0.0, conditional, place))
     process = ReverseSDE(CFG(both, scale))
@@ -124,7 +127,7 @@ def sde_variance(free: float, conditional: float, scale: float, place: Place) ->
         slope = process.drift(one, t, label=label)[0, 0].cpu()
         return 2 * slope * variance - process.diffusion(t) ** 2
 
-    times, variance = torch.linspace(1, 0, 201, dtype=torch.float64), torch.tensor(1e6).double()
+    times, variance = torch.linspace(1, 0, 101, dtype=torch.float64), torch.tensor(1e6).double()
     for t, s in pairwise(times):
         variance = runge_kutta(rate, variance, t, s)
     return float(variance)
@@ -149,9 +152,7 @@ MATRIX = torch.tensor([[0.8, -0.6]], dtype=torch.float64)
 Y, NOISE = 0.5, 0.3
 
 
-def log_evidence(
-    x: Tensor, t: Tensor, path: Schedule, parts: list[GaussianDenoiser]
-) -> Tensor:
+def log_evidence(x: Tensor, t: Tensor, path: Schedule, parts: list[GaussianDenoiser]) -> Tensor:
     """log p(y | x_t) of a mixture, component by component: y ~ N(A m_k(x), A C_k(t) Aᵀ + noise²)."""
     alpha, sigma = (v.to(x.device) for v in path(t))
     a, joint, prior = MATRIX.to(x.device), [], []

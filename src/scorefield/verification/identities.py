@@ -226,7 +226,12 @@ CLAIMS = (
         )
         for kind, cls in PARAMETERIZATIONS.items()
     ),
-    Claim("edm: input and target have unit variance", "Karras et al. 2022, App. B.6", unit_variance, 1e-12),
+    Claim(
+        "edm: input and target have unit variance",
+        "Karras et al. 2022, App. B.6",
+        unit_variance,
+        1e-12,
+    ),
     Claim("edm: c_skip, c_out, c_in, c_noise", "Karras et al. 2022, table 1", edm_table, 1e-12),
     *(
         Claim(
@@ -265,7 +270,9 @@ CLAIMS = (
         partial(published_posterior, DDIM(Knots(20), eta=1.0)),
         1e-12,
     ),
-    Claim("Heun is Algorithm 2 of EDM in σ", "Karras et al. 2022, Algorithm 2", heun_in_sigma, 1e-12),
+    Claim(
+        "Heun is Algorithm 2 of EDM in σ", "Karras et al. 2022, Algorithm 2", heun_in_sigma, 1e-12
+    ),
     Claim("DDIM is Euler's method in σ", "Karras et al. 2022, App. C", euler_in_sigma, 1e-12),
     Claim("ideal denoiser of a data set", "Karras et al. 2022, eq. 57", finite_data, 1e-12),
     Claim(

@@ -71,7 +71,9 @@ def consistency(path: Schedule, place: Place) -> float:
 def consistency_in_sigma(place: Place) -> float:
     """f(x, σ) = m + √(λ/(λ + σ²)) (x - m) is constant along the flow: ∂f/∂σ + f' dx/dσ = 0."""
     path, mean, spread = VE(1e-4, 50.0), 0.7, 0.3
-    denoiser = place.put(GaussianDenoiser(path, torch.tensor([mean]).double(), torch.tensor([[spread]])))
+    denoiser = place.put(
+        GaussianDenoiser(path, torch.tensor([mean]).double(), torch.tensor([[spread]]))
+    )
     lam = denoiser.mixture.variances[0, 0]
     middle = denoiser.mixture.means[0]
     worst = 0.0
@@ -143,7 +145,7 @@ def reflow_pairs(place: Place) -> float:
 def progressive(path: Schedule, place: Place) -> float:
     """A student's DDIM step towards the target of progressive distillation against two of a teacher's.
 
-        x̃₀ = (x'' - (σ''/σ) x) / (α'' - (σ''/σ) α)
+    x̃₀ = (x'' - (σ''/σ) x) / (α'' - (σ''/σ) α)
     """
     teacher = gaussian(path, place.double)
     t, middle, end = (clock(v) for v in (0.8, 0.6, 0.4))
@@ -182,7 +184,9 @@ CLAIMS = (
     Claim("regret is the squared distance to the ideal", "Vincent 2011, section 4", regret, 1e-6),
     Claim("least loss from the norm of the score", "Stein 1981; Efron 2011", expected_loss, 1e-8),
     *(
-        Claim(f"{kind}: consistency map", "Song et al. 2023, eq. 5", partial(consistency, path), 1e-10)
+        Claim(
+            f"{kind}: consistency map", "Song et al. 2023, eq. 5", partial(consistency, path), 1e-10
+        )
         for kind, path in (("vp", VP()), ("ve", VE()), ("flow", Flow()))
     ),
     Claim("consistency map in σ", "Song et al. 2023, eq. 5", consistency_in_sigma, 1e-10),
@@ -191,7 +195,13 @@ CLAIMS = (
         for kind, path in (("vp", VP()), ("flow", Flow()))
     ),
     Claim("reflow on a line: one Euler step is exact", "Liu et al. 2023, section 2", reflow, 1e-12),
-    Claim("the flow's pairs on a line are those", "Liu et al. 2023, section 2", reflow_pairs, 2e-3, slow=True),
+    Claim(
+        "the flow's pairs on a line are those",
+        "Liu et al. 2023, section 2",
+        reflow_pairs,
+        2e-3,
+        slow=True,
+    ),
     *(
         Claim(
             f"{kind}: target of progressive distillation",

@@ -126,9 +126,7 @@ def discrete_bound(place: Place) -> float:
     Reverse kernels of Gaussian data are Gaussian: mean that of the posterior step with x̂₀, variance
     that of the step plus (∂x_s/∂x̂₀)² Var[x₀ | x_t]. Var[x₀ | x_t] = (σ²/α) ∂x̂₀/∂x.
     """
-    denoiser = place.put(
-        GaussianDenoiser(CHAIN, torch.tensor([MEAN]), torch.tensor([[VARIANCE]]))
-    )
+    denoiser = place.put(GaussianDenoiser(CHAIN, torch.tensor([MEAN]), torch.tensor([[VARIANCE]])))
     x = place.double.tensor([[-1.5], [0.1], [0.7], [2.0]])
     bound = torch.zeros(len(x), dtype=x.dtype, device=x.device)
     steps = CHAIN.steps
@@ -163,14 +161,17 @@ def _kernels(
     denoiser: GaussianDenoiser, x: Tensor, t: Tensor, s: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The variances of q(x_s | x_t, x) and of p(x_s | x_t), and E‖difference of their means‖² over
-    q(x_t | x), shape (B,), for x at the first knot."""
+    q(x_t | x), shape (B,), for x at the first knot.
+    """
     first = clock(1 / CHAIN.steps)
     factor, spread = _span(first, t, x)  # q(x_t | x)
     near, near_spread = _span(first, s, x)  # q(x_s | x)
     ratio, between = _span(s, t, x)  # q(x_t | x_s)
     variance = (near_spread * between / spread) ** 2  # of q(x_s | x_t, x)
 
-    def apart(z: float) -> Tensor:  # the distance of the two means, affine in x_t = factor x + spread z
+    def apart(
+        z: float,
+    ) -> Tensor:  # the distance of the two means, affine in x_t = factor x + spread z
         noisy = factor * x + spread * z
         mean = (ratio * noisy * near_spread**2 + near * x * between**2) / spread**2
         step = posterior_step(CHAIN, noisy, denoiser(noisy, t), t, s, 1.0, torch.zeros_like)
@@ -194,7 +195,7 @@ def _reverse_variance(denoiser: GaussianDenoiser, x: Tensor, t: Tensor, s: Tenso
 def information(place: Place) -> float:
     """Entropy from the error at all noise levels against entropy from log p, in nats.
 
-        h = ½ log 2πe - ½ ∫ [ 1/(1 + snr) - mmse(snr) ] dsnr
+    h = ½ log 2πe - ½ ∫ [ 1/(1 + snr) - mmse(snr) ] dsnr
     """
     denoiser = line(VE(1e-3, 1e3), place.double)
     log_snr = torch.linspace(-2 * math.log(1e3), 2 * math.log(1e3), 801, dtype=torch.float64)
@@ -224,7 +225,8 @@ def _mmse(denoiser: MixtureDenoiser, sigma: float) -> float:
 
 def hutchinson(correlated: bool, place: Place) -> float:
     """zᵀ (∂v/∂x) z against the exact divergence: one probe where the Jacobian is diagonal, and the
-    mean over all four sign vectors of the plane where it is not."""
+    mean over all four sign vectors of the plane where it is not.
+    """
     covariance = torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
     covariance = covariance if correlated else torch.diag(covariance.diagonal())
     denoiser = place.put(GaussianDenoiser(VP(), torch.zeros(2), covariance))
@@ -270,10 +272,27 @@ CLAIMS = (
         )
         for dim in (16, 64)
     ),
-    Claim("vp: likelihood of a Swiss roll, nats", "200 Gaussians on the curve", roll_likelihood, 1e-3, slow=True),
+    Claim(
+        "vp: likelihood of a Swiss roll, nats",
+        "200 Gaussians on the curve",
+        roll_likelihood,
+        1e-3,
+        slow=True,
+    ),
     Claim("vp: the prior's mismatch, nats", "KL of two Gaussians", prior_mismatch, 1e-4),
-    Claim("chain: bound is -log p for Gaussian data", "Ho et al. 2020, eq. 5", discrete_bound, 1e-10),
-    Claim("entropy from denoising errors, nats", "Guo, Shamai & Verdú 2005, eq. 1", information, 2e-3),
-    Claim("one sign probe is exact, diagonal Jacobian", "Hutchinson 1990", partial(hutchinson, False), 1e-10),
-    Claim("sign probes average to the divergence", "Hutchinson 1990", partial(hutchinson, True), 1e-10),
+    Claim(
+        "chain: bound is -log p for Gaussian data", "Ho et al. 2020, eq. 5", discrete_bound, 1e-10
+    ),
+    Claim(
+        "entropy from denoising errors, nats", "Guo, Shamai & Verdú 2005, eq. 1", information, 2e-3
+    ),
+    Claim(
+        "one sign probe is exact, diagonal Jacobian",
+        "Hutchinson 1990",
+        partial(hutchinson, False),
+        1e-10,
+    ),
+    Claim(
+        "sign probes average to the divergence", "Hutchinson 1990", partial(hutchinson, True), 1e-10
+    ),
 )

@@ -86,8 +86,7 @@ class Subject:
         """The model's estimate, without gradients, a part of the batch at a time."""
         with torch.no_grad():
             parts = [
-                self.model.denoiser(part, t, **self.cond(len(part), place))
-                for part in x.split(256)
+                self.model.denoiser(part, t, **self.cond(len(part), place)) for part in x.split(256)
             ]
         return torch.cat(parts)
 
@@ -179,12 +178,12 @@ def two_step_sizes(subject: Subject, place: Place) -> float:
     return float(_mean_square(one - other) ** 0.5 / subject.model.spec.sigma_data)
 
 
-def _samples(
-    subject: Subject, sampler: Sampler, steps: int, which: range, place: Place
-) -> Tensor:
+def _samples(subject: Subject, sampler: Sampler, steps: int, which: range, place: Place) -> Tensor:
     model = subject.model
     noise, cond = seeded(0, which), subject.cond(len(which), place)
-    return sample(model.denoiser, (len(which), *model.spec.shape), sampler, steps, noise=noise, **cond)
+    return sample(
+        model.denoiser, (len(which), *model.spec.shape), sampler, steps, noise=noise, **cond
+    )
 
 
 def round_trip(subject: Subject, place: Place) -> float:
@@ -243,7 +242,9 @@ def model_claims(model: Model, seed: int = 0) -> tuple[Claim, ...]:
     what = f"{min(POINTS, len(subject.data))} training points"
     ideal, flow, forward = f"ideal denoiser of {what}", "the flow is a map", "E[x₀ | x_t] is one"
 
-    def at(name: str, source: str, how: Any, tolerance: float | None, expected: float, *levels: float):  # noqa: ANN202, ANN401
+    def at(
+        name: str, source: str, how: Any, tolerance: float | None, expected: float, *levels: float
+    ):  # noqa: ANN202, ANN401
         return [
             Claim(
                 f"σ/α = {level:g} σ_data: {name}",
@@ -261,10 +262,22 @@ def model_claims(model: Model, seed: int = 0) -> tuple[Claim, ...]:
         Claim("regret is the distance to the ideal, in SE", ideal, partial(regret, subject), 4.0),
         *at("slope of x₀ on x̂₀ is 1", forward, calibration, 0.1, 1, *LEVELS[1:4]),
         *at("slope of x̂₀(x_s) on x̂₀(x_t) is 1", forward, martingale, 0.1, 1, *LEVELS[1:4]),
-        *at("error over what ∂x̂₀/∂x predicts, less 1", "Stein", predicted_error, None, 0, *LEVELS[1:4]),
+        *at(
+            "error over what ∂x̂₀/∂x predicts, less 1",
+            "Stein",
+            predicted_error,
+            None,
+            0,
+            *LEVELS[1:4],
+        ),
         Claim("40 and 80 steps agree, σ_data", flow, partial(two_step_sizes, subject), 0.1),
         Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05),
-        Claim("a sample alone and among 8, σ_data", "seeded noise", partial(alone_and_among, subject), 1e-3),
+        Claim(
+            "a sample alone and among 8, σ_data",
+            "seeded noise",
+            partial(alone_and_among, subject),
+            1e-3,
+        ),
         Claim(
             "compiled and eager agree, σ_data",
             "torch.compile",

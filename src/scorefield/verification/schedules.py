@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -87,7 +88,8 @@ def published_rates(schedule: Schedule, drift: Rate, squared: Rate, place: Place
 def moments(schedule: Schedule, drift: Rate, squared: Rate, place: Place) -> float:
     """α and σ against the moments of the printed SDE, α' = f α and (σ²)' = 2f σ² + g², by RK4.
 
-    The integration sets out from the path's own values at t = 0.02 and takes 1000 steps to 0.98.
+    The integration sets out from the path's own values at t = 0.02 and takes 1000 steps to 0.98; the
+    largest relative error on the way counts.
     """
 
     def rate(t: Tensor, m: Tensor) -> Tensor:
@@ -95,14 +97,15 @@ def moments(schedule: Schedule, drift: Rate, squared: Rate, place: Place) -> flo
 
     times = torch.linspace(0.02, 0.98, 1001, dtype=torch.float64)
     alpha, sigma = schedule(times)
-    m = torch.stack([alpha[0], sigma[0] ** 2])
-    for t, s in zip(times, times[1:], strict=False):
-        m = runge_kutta(rate, m, t, s)
-    ends = torch.stack([alpha[-1], sigma[-1] ** 2])
-    return float((m / ends - 1).abs().max())
+    m = [torch.stack([alpha[0], sigma[0] ** 2])]
+    for t, s in pairwise(times):
+        m.append(runge_kutta(rate, m[-1], t, s))
+    return float((torch.stack(m, 1) / torch.stack([alpha, sigma**2]) - 1).abs().max())
 
 
-def runge_kutta(rate: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def runge_kutta(
+    rate: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, s: Tensor
+) -> Tensor:
     """One step of the classical fourth-order method for dx/dt = rate(t, x), from t to s."""
     h = s - t
     k1 = rate(t, x)
@@ -226,7 +229,9 @@ CLAIMS = (
         for kind, path in PATHS.items()
     ),
     *(
-        Claim(f"{kind}: t ↔ log-SNR", "Kingma et al. 2021, section 3", partial(round_trip, path), 1e-9)
+        Claim(
+            f"{kind}: t ↔ log-SNR", "Kingma et al. 2021, section 3", partial(round_trip, path), 1e-9
+        )
         for kind, path in PATHS.items()
     ),
     *(
@@ -254,7 +259,9 @@ CLAIMS = (
         partial(gap_to_limit, DDPM()),
         1e-4,
     ),
-    Claim("ddpm: σ/α ends at 157.4", "Ho et al. 2020, section 4", end_of_chain, 0.05, expected=157.4),
+    Claim(
+        "ddpm: σ/α ends at 157.4", "Ho et al. 2020, section 4", end_of_chain, 0.05, expected=157.4
+    ),
     Claim(
         "ddpm: meets VP with order 1 in 1/N",
         "Song et al. 2021, App. B",
