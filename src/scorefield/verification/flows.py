@@ -8,6 +8,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
+from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import EmpiricalDenoiser, MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Flow, Schedule
 from scorefield.data.toy import Ramp
@@ -46,7 +47,8 @@ def distribution(y: Tensor, u: Tensor) -> Tensor:
     """F_u(y), the distribution function of x₀ + u ε for the data of `line`."""
     weights, centres, spreads = (y.new_tensor(v) for v in (WEIGHTS, CENTRES, SPREADS))
     z = (y[..., None] - centres) / torch.sqrt(spreads**2 + u**2)
-    return (weights * torch.special.ndtr(z)).sum(-1)
+    share: Tensor = (weights * torch.special.ndtr(z)).sum(-1)
+    return share
 
 
 def quantile(p: Tensor, u: Tensor) -> Tensor:
@@ -72,7 +74,8 @@ def flow_end(denoiser: MixtureDenoiser, x: Tensor, start: float) -> Tensor:
     )
     share = distribution(x / alpha, sigma / alpha) if alpha > 0 else torch.special.ndtr(x / sigma)
     end = alpha_end * quantile(share, sigma_end / alpha_end)
-    return denoiser(end, clock(path.t_min))
+    x0: Tensor = denoiser(end, clock(path.t_min))
+    return x0
 
 
 @cache
@@ -128,7 +131,7 @@ def gaussian_map(path: Schedule, place: Place) -> float:
     return float(((4 * fine - coarse) / 3 - exact).abs().max())
 
 
-def _last(denoiser: MixtureDenoiser, x: Tensor, sampler: Sampler, n: int, start: float) -> Tensor:
+def _last(denoiser: Denoiser, x: Tensor, sampler: Sampler, n: int, start: float) -> Tensor:
     *_, last = trajectory(denoiser, x, sampler, n, start=start)
     return last.x
 
@@ -181,7 +184,8 @@ def _ramp_mean(x: Tensor, s: float) -> Tensor:
     mass = x * inside + s * (phi_a - phi_b)
     moment = x**2 * inside + 2 * x * s * (phi_a - phi_b)
     moment = moment + s**2 * (inside + a * phi_a - b * phi_b)
-    return moment / mass
+    mean: Tensor = moment / mass
+    return mean
 
 
 def _orders(path: str, *, slow: bool) -> list[Claim]:

@@ -111,7 +111,8 @@ def flow_variance(free: float, conditional: float, scale: float, place: Place) -
     """The variance that CFG's flow ends with for N(0, v_u) and N(0, v_c), from that at σ = 1000."""
     both = Labelled(normal(WIDE, 0.0, free, place), normal(WIDE, 0.0, conditional, place))
     _, slope = flow_slope(CFG(both, scale), place)
-    return slope**2 * (free + 1e6) ** (1 - scale) * (conditional + 1e6) ** scale
+    start = math.exp((1 - scale) * math.log(free + 1e6) + scale * math.log(conditional + 1e6))
+    return slope**2 * start
 
 
 def sde_variance(free: float, conditional: float, scale: float, place: Place) -> float:
@@ -202,7 +203,8 @@ def unit_gaussian(
     variance = spread(torch.tensor(sigma**2 / (1 + sigma**2), dtype=torch.float64)) + noise**2
 
     def log_prob(x: Tensor, t: Tensor) -> Tensor:
-        return -((y - denoiser(x, t)) ** 2).sum(1) / (2 * variance)
+        x0: Tensor = denoiser(x, t)
+        return -((y - x0) ** 2).sum(1) / (2 * variance)
 
     led = ClassifierGuidance(denoiser, log_prob)
     exact = (y - x / (1 + sigma**2)) / (1 + sigma**2) / (sigma**2 / (1 + sigma**2) + noise**2)

@@ -101,7 +101,7 @@ def mean_flow(path: Schedule, place: Place) -> float:
         def average(x: Tensor, t: Tensor) -> Tensor:
             return (x - denoiser.flow(x, t, r)) / (t - r).to(x.device)
 
-        u, rate = torch.func.jvp(average, (x, t), (velocity, torch.ones_like(t)))
+        u, rate, *_ = torch.func.jvp(average, (x, t), (velocity, torch.ones_like(t)))
         worst = max(worst, float((u - velocity + (time - r) * rate).abs().max()))
     return worst
 

@@ -32,9 +32,8 @@ def divergence(denoiser: Denoiser, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor
     """
     count, dim = x.shape
     axes = torch.eye(dim, dtype=x.dtype, device=x.device)
-    velocity, slope = torch.func.jvp(
-        lambda x: denoiser.velocity(x, t), (x.repeat(dim, 1),), (axes.repeat_interleave(count, 0),)
-    )
+    copies, moved = x.repeat(dim, 1), axes.repeat_interleave(count, 0)
+    velocity, slope, *_ = torch.func.jvp(lambda x: denoiser.velocity(x, t), (copies,), (moved,))
     along = slope.reshape(dim, count, dim).diagonal(dim1=0, dim2=2)
     return velocity[:count], along.sum(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
@@ -86,9 +87,13 @@ class Subject:
         """The model's estimate, without gradients, a part of the batch at a time."""
         with torch.no_grad():
             parts = [
-                self.model.denoiser(part, t, **self.cond(len(part), place)) for part in x.split(256)
+                self.model.denoiser(part, t, **self.cond(len(part), place))
+                for part in torch.split(x, 256)
             ]
         return torch.cat(parts)
+
+
+How = Callable[[Subject, float, Place], float]
 
 
 def _mean_square(x: Tensor) -> float:
@@ -126,7 +131,7 @@ def regret(subject: Subject, place: Place) -> float:
 
 def _ideal(subject: Subject, x: Tensor, t: Tensor) -> Tensor:
     ideal = EmpiricalDenoiser(subject.model.denoiser.schedule, subject.data).to(x.device)
-    return torch.cat([ideal(part, t) for part in x.split(64)])
+    return torch.cat([ideal(part, t) for part in torch.split(x, 64)])
 
 
 def calibration(subject: Subject, level: float, place: Place) -> float:
@@ -243,8 +248,8 @@ def model_claims(model: Model, seed: int = 0) -> tuple[Claim, ...]:
     ideal, flow, forward = f"ideal denoiser of {what}", "the flow is a map", "E[x₀ | x_t] is one"
 
     def at(
-        name: str, source: str, how: Any, tolerance: float | None, expected: float, *levels: float
-    ):  # noqa: ANN202, ANN401
+        name: str, source: str, how: How, tolerance: float | None, expected: float, *levels: float
+    ) -> list[Claim]:
         return [
             Claim(
                 f"σ/α = {level:g} σ_data: {name}",
@@ -273,7 +278,7 @@ def model_claims(model: Model, seed: int = 0) -> tuple[Claim, ...]:
         Claim("40 and 80 steps agree, σ_data", flow, partial(two_step_sizes, subject), 0.1),
         Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05),
         Claim(
-            "a sample alone and among 8, σ_data",
+            "alone and among 8, σ_data",
             "seeded noise",
             partial(alone_and_among, subject),
             1e-3,
