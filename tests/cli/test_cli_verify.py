@@ -87,7 +87,7 @@ def test_a_trained_model(work, capsys, strict):
     found = {line["claim"]: line for line in lines if line["event"] == "finding"}
     assert not any(f["error"].startswith(("Runtime", "Type", "Value")) for f in found.values())
     assert found["regret is the distance to the ideal, in SE"]["passed"]
-    assert found["alone and among 8, σ_data"]["passed"]
+    assert found["a sample alone and among others, σ_data"]["passed"]
     assert "64 training points" in found["regret is the distance to the ideal, in SE"]["source"]
     assert found["sampler ddim runs"]["passed"]
     assert found["σ/α = 1 σ_data: distance to the ideal, σ_data"]["passed"] is None

@@ -158,7 +158,7 @@ def corrector_keeps_law(place: Place) -> float:
     """
     path, steps, n, snr = VE(0.5, 50.0), 20, 20_000, 0.1
     denoiser, generator = mixture(path, place), torch.Generator().manual_seed(2)
-    sampler = PredictorCorrector(corrector_steps=steps, snr=snr, predictor="ancestral")
+    sampler = PredictorCorrector(corrector_steps=steps, snr=snr)
     exact = denoiser.draw(n, generator)
     x = place.tensor(exact + 0.5 * place.double.normal(n, 2, seed=12).cpu())
     start = float(path.time(-2 * math.log(0.5001)))
