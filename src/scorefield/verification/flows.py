@@ -102,10 +102,12 @@ def order(sampler: Sampler, path: Schedule, place: Place) -> float:
     """The slope of log error against log steps, less the order the sampler declares.
 
     Orders 1 and 2 from σ/α = 1.5, 40 to 80 steps. Higher orders show from pure noise, 80 to 160
-    steps: their first steps are of lower order, and do no harm where x̂₀ hardly changes.
+    steps, or 160 to 320 above order 3: their first steps are of lower order, and do no harm where x̂₀
+    hardly changes.
     """
     high = sampler.order > 2
     start, steps = (1.0, 80) if high else (float(path.time(-START)), 40)
+    steps = 160 if sampler.order > 3 else steps
     sampler = on_grid(sampler, grid=UniformLogSNR())
     coarse, fine = (error(sampler, path, n + 1, start, place) for n in (steps, 2 * steps))
     return math.log2(coarse / fine) - sampler.order
