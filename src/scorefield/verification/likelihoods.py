@@ -247,7 +247,7 @@ CLAIMS = (
             "Song et al. 2021, eq. 39",
             partial(gaussian_likelihood, path),
             1e-3,
-            slow=kind not in ("vp", "subvp", "ve"),
+            slow=kind != "vp",
         )
         for kind, path in SMOOTH.items()
     ),
