@@ -65,14 +65,16 @@ def verify(
             advance(len(findings) / len(chosen), finding.claim.name)
             if as_json:
                 say("", as_json=True, event="finding", **_facts(finding))
-    failed = sum(f.passed is False for f in findings)
     if not as_json:
         _print(findings)
-    seconds = time.perf_counter() - begin
-    left = len(claims) - len(chosen)
+    failed = sum(f.passed is False for f in findings)
+    seconds, left = (
+        time.perf_counter() - begin,
+        0 if everything or only else len(claims) - len(chosen),
+    )
+    words = f"{len(findings)} claims in {seconds:.0f} s: {failed or 'none'} failed"
     say(
-        f"{len(findings)} claims in {seconds:.0f} s: {failed or 'none'} failed"
-        + (f"; {left} more with --all" if left and not everything and not only else ""),
+        words + (f"; {left} more with --all" if left else ""),
         as_json=as_json,
         event="done",
         claims=len(findings),

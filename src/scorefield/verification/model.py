@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -180,62 +181,48 @@ def model_claims(model: Model, seed: int = 0) -> tuple[Claim, ...]:
         seed: fixes the choice of points and the noise.
     """
     subject = Subject(model, seed)
+    return (*_on_data(subject), *_on_samples(subject), *_on_samplers(subject))
+
+
+def _on_data(subject: Subject) -> Iterator[Claim]:
+    """What it makes of noisy training points."""
     what = f"{min(POINTS, len(subject.data))} training points"
-    ideal, flow, forward = f"ideal denoiser of {what}", "the flow is a map", "E[x₀ | x_t] is one"
+    ideal, forward = f"ideal denoiser of {what}", "E[x₀ | x_t] is one"
 
-    def at(
-        name: str, source: str, how: How, tolerance: float | None, expected: float, *levels: float
-    ) -> list[Claim]:
-        return [
-            Claim(
-                f"σ/α = {level:g} σ_data: {name}",
-                source,
-                partial(how, subject, level),
-                tolerance,
-                expected=expected,
-            )
-            for level in levels
-        ]
+    def at(levels: Sequence[float], name: str, source: str, how: How) -> Iterator[Claim]:
+        named = (
+            (f"σ/α = {level:g} σ_data: {name}", partial(how, subject, level)) for level in levels
+        )
+        return (Claim(name, source, measure, None) for name, measure in named)
 
-    return (
-        *at("distance to the ideal, σ_data", ideal, distance_to_ideal, None, 0, *LEVELS),
-        *at("squared error, σ_data²", what, squared_error, None, 0, *LEVELS),
-        *at("the least squared error, σ_data²", ideal, least_error, None, 0, *LEVELS),
-        Claim("regret is the distance to the ideal, in SE", ideal, partial(regret, subject), 4.0),
-        *at("slope of x₀ on x̂₀ is 1", forward, calibration, 0.1, 1, *LEVELS[1:4]),
-        *at("slope of x̂₀(x_s) on x̂₀(x_t) is 1", forward, martingale, 0.1, 1, *LEVELS[1:4]),
-        *at(
-            "error over what ∂x̂₀/∂x predicts, less 1",
-            "Stein",
-            predicted_error,
-            None,
-            0,
-            *LEVELS[1:4],
-        ),
-        Claim("twice the steps give the same, σ_data", flow, partial(two_step_sizes, subject), 0.1),
-        Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05),
-        Claim(
-            "a sample alone and among others, σ_data",
-            "seeded noise",
-            partial(alone_and_among, subject),
-            1e-3,
-        ),
-        Claim(
-            "compiled and eager agree, σ_data",
-            "torch.compile",
-            partial(compiled_and_eager, subject),
-            1e-3,
-            slow=True,
-        ),
-        *(
-            Claim(
-                f"sampler {kind} runs",
-                "the catalog",
-                partial(runs, subject, cls()),
-                0.0,
-                expected=1,
-                may_refuse=True,
-            )
-            for kind, cls in SAMPLERS.items()
-        ),
+    def is_one(claims: Iterator[Claim]) -> Iterator[Claim]:
+        return (replace(claim, tolerance=0.1, expected=1.0) for claim in claims)
+
+    middle = LEVELS[1:4]
+    yield from at(LEVELS, "distance to the ideal, σ_data", ideal, distance_to_ideal)
+    yield from at(LEVELS, "squared error, σ_data²", what, squared_error)
+    yield from at(LEVELS, "the least squared error, σ_data²", ideal, least_error)
+    yield Claim("regret is the distance to the ideal, in SE", ideal, partial(regret, subject), 4.0)
+    yield from is_one(at(middle, "slope of x₀ on x̂₀ is 1", forward, calibration))
+    yield from is_one(at(middle, "slope of x̂₀(x_s) on x̂₀(x_t) is 1", forward, martingale))
+    yield from at(middle, "error over what ∂x̂₀/∂x predicts, less 1", "Stein 1981", predicted_error)
+
+
+def _on_samples(subject: Subject) -> Iterator[Claim]:
+    """Its flow and its samples."""
+    flow = "the flow is a map"
+    yield Claim(
+        "twice the steps give the same, σ_data", flow, partial(two_step_sizes, subject), 0.1
     )
+    yield Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05)
+    alone = partial(alone_and_among, subject)
+    yield Claim("a sample alone and among others, σ_data", "seeded noise", alone, 1e-3)
+    compiled = partial(compiled_and_eager, subject)
+    yield Claim("compiled and eager agree, σ_data", "torch.compile", compiled, 1e-3, slow=True)
+
+
+def _on_samplers(subject: Subject) -> Iterator[Claim]:
+    """Which samplers of the catalog fit it."""
+    for kind, cls in SAMPLERS.items():
+        how = partial(runs, subject, cls())
+        yield Claim(f"sampler {kind} runs", "the catalog", how, 0.0, expected=1, may_refuse=True)
