@@ -12,6 +12,7 @@ import scorefield
 import scorefield.models
 import scorefield.recipes
 import scorefield.training
+import scorefield.verification
 import scorefield.viz
 
 SOURCE = Path(scorefield.__file__).parent
@@ -29,6 +30,8 @@ ALLOWED = {
     "viz": LEAVES | {"core", "samplers", "data", "viz"},
     "recipes": LEAVES | {"core", "samplers", "nets", "data", "recipes"},
     "models": LEAVES | {"core", "samplers", "nets", "data", "recipes", "models"},
+    "verification": LEAVES
+    | {"core", "samplers", "guidance", "data", "recipes", "models", "verification"},
     "training": LEAVES
     | {"core", "samplers", "nets", "data", "viz", "recipes", "models", "training"},
 }
@@ -40,6 +43,7 @@ THIRD_PARTY = {
     "data": {"torch", "numpy", "pooch", "requests"},
     "samplers": {"torch"},
     "guidance": {"torch"},
+    "verification": {"torch"},
 }
 LAZY = {"matplotlib", "av", "tensorboard", "accelerate", "pooch", "requests", "pydantic", "rich"}
 FRONT_DOORS = {
@@ -47,6 +51,7 @@ FRONT_DOORS = {
     "scorefield.recipes": scorefield.recipes,
     "scorefield.models": scorefield.models,
     "scorefield.training": scorefield.training,
+    "scorefield.verification": scorefield.verification,
     "scorefield.viz": scorefield.viz,
 }
 
@@ -197,5 +202,5 @@ assert "torch" in sys.modules
 def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("train", "sample", "show", "list", "plot"):
+    for command in ("train", "sample", "show", "list", "plot", "verify"):
         assert command in done.stdout

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from scorefield.data.base import DataSpec
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
+    from scorefield.guidance.cfg import CFG
+    from scorefield.guidance.classifier import ClassifierGuidance
     from scorefield.guidance.threshold import DynamicThreshold, StaticThreshold
     from scorefield.models.checkpoint import load, save
     from scorefield.models.model import Model
@@ -91,6 +93,8 @@ _HOMES = {
     "data.base": "DataSpec",
     "data.mnist": "MNIST MNIST10k",
     "errors": "InputError",
+    "guidance.cfg": "CFG",
+    "guidance.classifier": "ClassifierGuidance",
     "models.checkpoint": "load save",
     "models.model": "Model",
     "nets.mlp": "MLPConfig",
@@ -118,6 +122,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "CFG",
     "DDIM",
     "DDPM",
     "DEIS",
@@ -133,6 +138,7 @@ __all__ = [
     "AdaptiveSDE",
     "Ancestral",
     "AnnealedLangevin",
+    "ClassifierGuidance",
     "ConstantBetas",
     "Cosine",
     "CosineBetas",

@@ -249,13 +249,13 @@ def test_models_that_cannot_be_read(work, refused, rewrite, command, damage):
     if damage == "foreign":
         save_file({"weight": torch.zeros(3)}, path, metadata={"format": "pt"})
     elif damage == "newer":
-        rewrite(format="2", scorefield="7.0.0")
+        rewrite(format="3", scorefield="7.0.0")
     else:
         content = {"cut": path.read_bytes()[:-9], "random": b"\x8f" * 500, "empty": b""}
         path.write_bytes(content[damage])
     expected = {
         "foreign": ["was not written by Scorefield"],
-        "newer": ["format 2", "Scorefield 7.0.0", "up to 1"],
+        "newer": ["format 3", "Scorefield 7.0.0", "up to 2"],
     }
     sentence = refused(*command, "points")
     says(sentence, "points/model.safetensors", *expected.get(damage, ["damaged"]))

@@ -33,10 +33,16 @@ app.command(
 app.command(
     "scorefield.cli.plot:app", name="plot", help="Draw grids, animations, paths, schedules, losses."
 )
+app.command(
+    "scorefield.cli.verify:verify",
+    help="Try problems with exact answers here, or on a trained model.",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 for a user's error, 130 when interrupted.
+    """Run the command line and return its exit code.
+
+    0, 1 where a claim of `verify` fails, 2 for a user's error, 130 when interrupted.
 
     Arguments:
         argv: the words after the program's name; those of the process if not given.
@@ -47,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        app(words, exit_on_error=False, print_error=False)
+        code = app(words, exit_on_error=False, print_error=False)
     except (InputError, CycloptsError) as error:
         if debug:
             traceback.print_exc()
@@ -60,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output, such as `head`, has had enough.
         sys.stderr.close()
         return 0
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _sentence(error: Exception) -> str:

@@ -125,6 +125,14 @@ class Moments:
             return self
         return replace(self, row=torch.where(label < 0, last, label).cpu())
 
+    def led(self, scale: float) -> Moments:
+        """Those of each class under classifier-free guidance: the mean m + w (m_c - m), the class's spread.
+
+        Arguments:
+            scale: w.
+        """
+        return replace(self, mean=self.mean[-1] + scale * (self.mean - self.mean[-1]))
+
     def tensors(self) -> dict[str, Tensor]:
         """What a file has to hold, float32, for `moments_from`."""
         own = {"mean": self.mean, "variances": self.variances, **self.basis.tensors()}

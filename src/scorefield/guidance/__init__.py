@@ -1,1 +1,1 @@
-"""Denoisers around a denoiser: what changes an estimate of the clean data, for any sampler."""
+"""A denoiser around a denoiser: guidance and thresholding."""

@@ -1,0 +1,75 @@
+"""Classifier-free guidance on denoisers whose every part is known."""
+
+import pytest
+import torch
+
+from scorefield.core.denoisers import Denoiser
+from scorefield.core.oracles import GaussianDenoiser
+from scorefield.core.schedules import VE, VP
+from scorefield.errors import InputError
+from scorefield.guidance.cfg import CFG
+from scorefield.samplers.base import sample
+from scorefield.samplers.flow import Heun
+
+T = torch.tensor(0.5, dtype=torch.float64)
+
+
+class Two(Denoiser):
+    """N(m, v) for label 0 and N(0, v) for none; counts what it is asked."""
+
+    def __init__(self, schedule, mean, variance):
+        super().__init__(schedule)
+        spread = torch.full((1, 1), variance, dtype=torch.float64)
+        self.free = GaussianDenoiser(schedule, torch.zeros(1, dtype=torch.float64), spread)
+        self.cond = GaussianDenoiser(schedule, torch.full((1,), mean), spread)
+        self.asked = []
+
+    def forward(self, x, t, **cond):
+        label = cond.get("label")
+        self.asked.append(label)
+        if label is None:
+            return self.free(x, t)
+        return torch.where(label[:, None] < 0, self.free(x, t), self.cond(x, t))
+
+
+@pytest.fixture
+def two():
+    return Two(VP(), 2.0, 0.5)
+
+
+def test_scale_0_and_1_are_the_plain_denoisers_in_one_evaluation(two, normal):
+    x, label = normal(5, 1), torch.zeros(5, dtype=torch.int64)
+    assert torch.equal(CFG(two, 0.0)(x, T, label=label), two.free(x, T))
+    assert torch.equal(CFG(two, 1.0)(x, T, label=label), two.cond(x, T))
+    assert len(two.asked) == 2
+
+
+def test_in_between_and_beyond_is_the_line_through_both(two, normal):
+    x, label = normal(5, 1), torch.zeros(5, dtype=torch.int64)
+    for scale in (-1.0, 0.3, 4.0):
+        line = (1 - scale) * two.free(x, T) + scale * two.cond(x, T)
+        assert torch.allclose(CFG(two, scale)(x, T, label=label), line, rtol=0, atol=1e-14)
+
+
+def test_no_label_is_the_unconditional_denoiser(two, normal):
+    x = normal(4, 1)
+    assert torch.equal(CFG(two, 3.0)(x, T), two.free(x, T))
+    assert torch.equal(CFG(two, 3.0)(x, T, label=None), two.free(x, T))
+    mixed = CFG(two, 3.0)(x, T, label=torch.tensor([0, -1, 0, -1]))
+    assert torch.equal(mixed[1::2], two.free(x, T)[1::2])
+
+
+def test_equal_spreads_give_a_gaussian_beyond_the_conditional_mean(normal):
+    """N((1 - w) m_u + w m_c, v): the flow of a Gaussian is affine, so two points tell all."""
+    path = VE(0.01, 50.0)
+    denoiser = CFG(Two(path, 2.0, 0.5), 3.0)
+    x = torch.tensor([[0.0], [float(torch.tensor(2500.5).sqrt())]], dtype=torch.float64)
+    label = torch.zeros(2, dtype=torch.int64)
+    base, end = sample(denoiser, x + 6.0, Heun(), 400, label=label)[:, 0]
+    assert float(base) == pytest.approx(6.0, abs=1e-3)
+    assert float(end - base) == pytest.approx(0.5**0.5, abs=1e-3)
+
+
+def test_a_scale_must_be_finite(two):
+    with pytest.raises(InputError, match="scale must be a finite number, got inf"):
+        CFG(two, float("inf"))
