@@ -37,7 +37,7 @@ class Broken(Denoiser):
     """Not finite below the middle of the path."""
 
     def forward(self, x, t, **cond):
-        return x if t > 0.5 else x * math.nan
+        return torch.where(t.expand(len(x))[:, None] > 0.5, x, math.nan)
 
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS.keys())
@@ -141,9 +141,12 @@ def test_conditions_reach_the_denoiser():
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS.keys())
 def test_output_that_is_not_finite_is_reported_with_its_time(kind):
-    """Times 1, 0.667, 0.334, 0.001: the third is the first below the middle."""
+    """Times 1, 0.667, 0.334, 0.001: the third is the first below the middle, or one on the way there."""
     walk = trajectory(Broken(VP()), (2, 2), kind(UniformTime()), 4)
-    with pytest.raises(InputError, match=r"not finite at t = 0\.334"):
+    adaptive = kind().evaluations_per_step == 0
+    with pytest.raises(
+        InputError, match=r"not finite at t = 0\." + ("[34]" if adaptive else "334")
+    ):
         list(walk)
 
 

@@ -11,7 +11,15 @@ from scorefield.data import base as data_base
 from scorefield.data import mnist, toy
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
-from scorefield.samplers import ancestral, base, exponential, flow, grids, stochastic
+from scorefield.samplers import (
+    ancestral,
+    base,
+    exponential,
+    flow,
+    grids,
+    runge_kutta,
+    stochastic,
+)
 
 SCHEDULES: dict[str, type[schedules.Schedule]] = {
     "vp": schedules.VP,
@@ -69,6 +77,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "dpm++sde": exponential.SDEDPMSolverPP,
     "euler-maruyama": stochastic.EulerMaruyama,
     "pc": stochastic.PredictorCorrector,
+    "dopri5": runge_kutta.DormandPrinceFlow,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {

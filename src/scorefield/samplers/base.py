@@ -52,7 +52,7 @@ class Sampler(ABC):
 
     @property
     def evaluations_per_step(self) -> int:
-        """Denoiser evaluations at each time of the grid but the last."""
+        """Denoiser evaluations at each time of the grid but the last; 0: as many as a tolerance asks."""
         return 1
 
     @abstractmethod
@@ -155,7 +155,10 @@ def trajectory(
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         x0: Tensor = denoiser(x, t, **cond)
         if not bool(torch.isfinite(x0).all()):
-            raise InputError(f"the model's output is not finite at t = {float(t):.4g}")
+            # an adaptive sampler has a time for each sample
+            wrong = ~torch.isfinite(x0).flatten(1).all(1)
+            at = float(t.expand(len(x))[wrong][0])
+            raise InputError(f"the model's output is not finite at t = {at:.4g}")
         return x0
 
     return _without_gradients(sampler.walk(denoise, schedule, x, times, noise))
