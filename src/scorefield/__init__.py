@@ -25,6 +25,15 @@ if TYPE_CHECKING:
         SigmoidBetas,
     )
     from scorefield.core.denoisers import Denoiser, NetworkDenoiser
+    from scorefield.core.levels import Levels, data_log_likelihood
+    from scorefield.core.likelihood import (
+        LogLikelihood,
+        decode,
+        encode,
+        log_likelihood,
+        normal_prior,
+        slerp,
+    )
     from scorefield.core.objective import (
         SNR,
         KnotTimes,
@@ -37,14 +46,17 @@ if TYPE_CHECKING:
         UniformTimes,
         Unit,
     )
+    from scorefield.core.ode import DormandPrince, FixedSteps
     from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
     from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
     from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
+    from scorefield.core.variational import VariationalBound, variational_bound
     from scorefield.data.base import DataSpec
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
     from scorefield.models.checkpoint import load, save
+    from scorefield.models.likelihoods import bits_per_dim
     from scorefield.models.model import Model
     from scorefield.nets.mlp import MLPConfig
     from scorefield.nets.scorenet import ScoreNetConfig
@@ -57,6 +69,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.flow import Euler, Heun
     from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
     from scorefield.samplers.noise import seeded
+    from scorefield.samplers.runge_kutta import DormandPrinceFlow
     from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
     from scorefield.training.trainer import Trainer
 
@@ -65,16 +78,21 @@ if TYPE_CHECKING:
 _HOMES = {
     "core.ddpm": "DDPM ConstantBetas CosineBetas GivenBetas LinearBetas QuadraticBetas SigmoidBetas",
     "core.denoisers": "Denoiser NetworkDenoiser",
+    "core.levels": "Levels data_log_likelihood",
+    "core.likelihood": "LogLikelihood decode encode log_likelihood normal_prior slerp",
     "core.objective": "KnotTimes Likelihood LogNormalTimes LogitNormalTimes MinSNR Objective SNR "
     "UniformLogSNRTimes UniformTimes Unit",
+    "core.ode": "DormandPrince FixedSteps",
     "core.oracles": "EmpiricalDenoiser GaussianDenoiser MixtureDenoiser",
     "core.parameterizations": "EDM Noise Score V Velocity X0",
     "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
+    "core.variational": "VariationalBound variational_bound",
     "data.base": "DataSpec",
     "data.mnist": "MNIST MNIST10k",
     "errors": "InputError",
     "models.checkpoint": "load save",
+    "models.likelihoods": "bits_per_dim",
     "models.model": "Model",
     "nets.mlp": "MLPConfig",
     "nets.scorenet": "ScoreNetConfig",
@@ -87,6 +105,7 @@ _HOMES = {
     "samplers.flow": "Euler Heun",
     "samplers.grids": "Karras Knots UniformLogSNR UniformTime",
     "samplers.noise": "seeded",
+    "samplers.runge_kutta": "DormandPrinceFlow",
     "samplers.stochastic": "EulerMaruyama PredictorCorrector",
     "training.trainer": "Trainer",
 }
@@ -109,9 +128,12 @@ __all__ = [
     "DPMSolverPP",
     "DataSpec",
     "Denoiser",
+    "DormandPrince",
+    "DormandPrinceFlow",
     "EmpiricalDenoiser",
     "Euler",
     "EulerMaruyama",
+    "FixedSteps",
     "Flow",
     "ForwardSDE",
     "GaussianDenoiser",
@@ -121,8 +143,10 @@ __all__ = [
     "Karras",
     "KnotTimes",
     "Knots",
+    "Levels",
     "Likelihood",
     "LinearBetas",
+    "LogLikelihood",
     "LogNormalTimes",
     "LogitNormalTimes",
     "MLPConfig",
@@ -156,13 +180,22 @@ __all__ = [
     "UniformTimes",
     "Unit",
     "V",
+    "VariationalBound",
     "Velocity",
+    "bits_per_dim",
+    "data_log_likelihood",
+    "decode",
+    "encode",
     "find_recipe",
     "load",
+    "log_likelihood",
+    "normal_prior",
     "sample",
     "save",
     "seeded",
+    "slerp",
     "trajectory",
+    "variational_bound",
 ]
 
 
