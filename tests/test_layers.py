@@ -194,5 +194,5 @@ assert "torch" in sys.modules
 def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("train", "sample", "show", "list", "plot"):
+    for command in ("train", "sample", "likelihood", "latent", "show", "list", "plot"):
         assert command in done.stdout
