@@ -48,6 +48,17 @@ def test_log_likelihood_is_the_exact_density(oracle, solver, within, generator):
     assert found.evaluations < (200 if solver is FINE else 0) + 150
 
 
+def test_likelihood_of_a_finite_data_set_is_its_kernel_density(schedule, points, generator):
+    oracle = points(schedule)
+    alpha, sigma = schedule(schedule.t_min)
+    x = alpha * oracle.data + sigma * torch.randn(5, 2, generator=generator, dtype=torch.float64)
+    # harder than smooth data: what the flow knows of a point it knows at σ(t_min)
+    solver = DormandPrince(1e-6, 1e-6)
+    found = log_likelihood(oracle, x, solver=solver, prior=true_prior(oracle))
+    expected = oracle.log_prob(x, schedule.t_min)
+    assert torch.allclose(found.log_prob, expected, rtol=0, atol=1e-3)
+
+
 def test_half_the_tolerance_shows_the_error_that_is_left(mixture, generator):
     """The difference to a finer run is of the size of the error that the coarse run has."""
     oracle, solver = mixture(VP()), DormandPrince(1e-3, 1e-3)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.levels import Levels, data_log_likelihood
 from scorefield.core.likelihood import normal_prior
 from scorefield.core.ode import DormandPrince, FixedSteps
@@ -13,6 +14,7 @@ from scorefield.data.base import DataSpec
 from scorefield.data.toy import Moons
 from scorefield.errors import InputError
 from scorefield.models import between, bits_per_dim, codes, data_of, decoded, levels_of, likelihoods
+from scorefield.recipes.catalog import SCHEDULES
 from scorefield.samplers.noise import seeded
 
 COARSE = FixedSteps("rk4", 6)
@@ -90,6 +92,26 @@ def test_codes_lead_back(points):
     back = torch.cat(list(decoded(points, z, solver=solver, batch=3)))
     assert torch.allclose(back, x, rtol=0, atol=1e-3)
     assert not torch.allclose(z, x, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("path", SCHEDULES.values(), ids=SCHEDULES.keys())
+def test_networks_have_likelihoods_on_every_path(points, path):
+    """An untrained network, from t_min to where no signal may be left; the trace by differences."""
+    recipe = replace(points.recipe, schedule=path())
+    denoiser = NetworkDenoiser(
+        points.denoiser.network, path(), recipe.parameterization, (0.1, -0.2)
+    )
+    model = replace(points, recipe=recipe, denoiser=denoiser)
+    x, h = torch.tensor([[0.3, 0.4], [-1.0, 0.2]]), 0.02
+    solver = DormandPrince(1e-6, 1e-6)
+    (found,) = likelihoods(model, x, solver=solver)
+    moved = [
+        next(codes(model, x + h * e, solver=solver)) - next(codes(model, x - h * e, solver=solver))
+        for e in torch.eye(2)
+    ]
+    alpha, _ = path()(path().t_min)
+    log_det = torch.linalg.slogdet(torch.stack(moved, 2) / (2 * h * alpha)).logabsdet
+    assert torch.allclose(found.divergence.float(), log_det.float(), rtol=0, atol=0.05)
 
 
 def test_codes_know_their_labels(images, pictures):

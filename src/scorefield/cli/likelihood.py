@@ -30,7 +30,7 @@ def likelihood(
     dequantisation: str | None = None,
     label: str = "data",
     seed: Whole = 0,
-    batch: Whole = 64,
+    batch: Whole = 16,
     device: str = "cpu",
     as_json: Json = False,
 ) -> None:
