@@ -63,7 +63,7 @@ def angular_slope(w: Tensor, x0: Tensor, log_theta: Tensor) -> Tensor:
         log_theta: the coordinate, shape () or (B,).
 
     Reference: Lu & Song 2024, Simplifying, Stabilizing & Scaling Continuous-Time Consistency Models,
-        section 3.1, for w and θ with σ_data = 1. arXiv:2410.11081
+        section 3, for w and θ with σ_data = 1. arXiv:2410.11081
     """
     theta = torch.exp(log_theta)
     return expand(theta / torch.sin(theta), w) * (expand(torch.cos(theta), w) * w - x0)

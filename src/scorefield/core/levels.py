@@ -95,8 +95,8 @@ def data_log_likelihood(
     Raises:
         InputError: for levels without dequantisation, or the other way round.
 
-    Reference: Theis et al. 2016, A note on the evaluation of generative models, eq. 4 to 6; Ho et al.
-        2019, Flow++, eq. 12; Kingma et al. 2021, Variational Diffusion Models, eq. 11.
+    Reference: Theis et al. 2016, A note on the evaluation of generative models, section 3.1; Ho et al.
+        2019, Flow++, section 3.1; Kingma et al. 2021, Variational Diffusion Models, eq. 11.
         arXiv:1511.01844, arXiv:1902.00275, arXiv:2107.00630
     """
     _check(levels, dequantisation)

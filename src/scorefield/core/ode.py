@@ -211,7 +211,7 @@ class DormandPrince(Solver):
         per_sample: each sample has its own step; else the batch shares one and its error is the mean.
 
     Reference: Dormand & Prince 1980, A family of embedded Runge-Kutta formulae, table 2; Hairer, Nørsett
-        & Wanner 1993, section II.4, eq. 4.11 to 4.14, for the steps.
+        & Wanner 1993, section II.4, for the steps and for the first one.
     """
 
     rtol: float = 1e-5
@@ -261,7 +261,6 @@ class DormandPrince(Solver):
             growth = (0.9 * error.clamp(min=1e-10) ** -0.2).clamp(0.2, 10).nan_to_num(0.2)
             # A step cut short to land says nothing against the size it would have had.
             step = torch.where(good & landing, torch.maximum(step, h * growth), h * growth)
-            step = torch.where(left == 0, h + step, step)
             t = torch.where(good, there, t)
             x, k = (torch.where(_wide(good, x), a, b) for a, b in ((new, x), (slopes[-1], k)))
             yield Progress(t, x, step, error, evaluations)

@@ -25,7 +25,7 @@ class DormandPrinceFlow(Sampler):
         dw/dlog θ = θ (cos θ w - x̂₀)/sin θ,   w = x/r,   α = r cos θ,   σ = r sin θ
 
     Its accuracy is set by the tolerances. The grid only says where to stop and look, which costs at least
-    seven evaluations a time; two times are enough. Each sample has its own steps.
+    eight evaluations a time; two times are enough. Each sample has its own steps.
 
     Arguments:
         grid: the times to land on.
