@@ -202,5 +202,5 @@ assert "torch" in sys.modules
 def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("train", "sample", "show", "list", "plot", "verify"):
+    for command in ("train", "sample", "likelihood", "latent", "show", "list", "plot", "verify"):
         assert command in done.stdout

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
         SigmoidBetas,
     )
     from scorefield.core.denoisers import Denoiser, NetworkDenoiser
+    from scorefield.core.levels import Levels, data_log_likelihood
+    from scorefield.core.likelihood import (
+        LogLikelihood,
+        decode,
+        encode,
+        log_likelihood,
+        normal_prior,
+        slerp,
+    )
     from scorefield.core.moments import Moments, moments_of
     from scorefield.core.objective import (
         SNR,
@@ -38,10 +47,12 @@ if TYPE_CHECKING:
         UniformTimes,
         Unit,
     )
+    from scorefield.core.ode import DormandPrince, FixedSteps
     from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
     from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
     from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
+    from scorefield.core.variational import VariationalBound, variational_bound
     from scorefield.data.base import DataSpec
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
@@ -49,6 +60,7 @@ if TYPE_CHECKING:
     from scorefield.guidance.classifier import ClassifierGuidance
     from scorefield.guidance.threshold import DynamicThreshold, StaticThreshold
     from scorefield.models.checkpoint import load, save
+    from scorefield.models.likelihoods import bits_per_dim
     from scorefield.models.model import Model
     from scorefield.nets.mlp import MLPConfig
     from scorefield.nets.scorenet import ScoreNetConfig
@@ -74,6 +86,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.noise import seeded
     from scorefield.samplers.residual import GaussianResidual, ResidualGrid
     from scorefield.samplers.restart import Restart
+    from scorefield.samplers.runge_kutta import DormandPrinceFlow
     from scorefield.samplers.singlestep import SingleStepDPMSolver
     from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector, ReverseDiffusion
     from scorefield.training.trainer import Trainer
@@ -83,40 +96,46 @@ if TYPE_CHECKING:
 _HOMES = {
     "core.ddpm": "DDPM ConstantBetas CosineBetas GivenBetas LinearBetas QuadraticBetas SigmoidBetas",
     "core.denoisers": "Denoiser NetworkDenoiser",
+    "core.levels": "Levels data_log_likelihood",
+    "core.likelihood": "LogLikelihood decode encode log_likelihood normal_prior slerp",
     "core.moments": "Moments moments_of",
     "core.objective": "KnotTimes Likelihood LogNormalTimes LogitNormalTimes MinSNR Objective SNR "
     "UniformLogSNRTimes UniformTimes Unit",
+    "core.ode": "DormandPrince FixedSteps",
     "core.oracles": "EmpiricalDenoiser GaussianDenoiser MixtureDenoiser",
     "core.parameterizations": "EDM Noise Score V Velocity X0",
     "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
+    "core.variational": "VariationalBound variational_bound",
     "data.base": "DataSpec",
     "data.mnist": "MNIST MNIST10k",
     "errors": "InputError",
     "guidance.cfg": "CFG",
     "guidance.classifier": "ClassifierGuidance",
+    "guidance.threshold": "DynamicThreshold StaticThreshold",
     "models.checkpoint": "load save",
+    "models.likelihoods": "bits_per_dim",
     "models.model": "Model",
     "nets.mlp": "MLPConfig",
     "nets.scorenet": "ScoreNetConfig",
     "nets.unet": "UNetConfig",
     "recipes.presets": "RECIPES find_recipe",
     "recipes.recipe": "Recipe Sampling Training",
+    "samplers.adams": "DEIS IPNDM LMS",
+    "samplers.adaptive": "AdaptiveSDE",
     "samplers.ancestral": "Ancestral DDIM",
     "samplers.base": "Sampler Step sample trajectory",
+    "samplers.correctors": "SASolver UniPC",
     "samplers.exponential": "DPMSolver DPMSolverPP SDEDPMSolverPP VExponential",
     "samplers.flow": "Euler Heun",
     "samplers.grids": "Given Karras Knots Quadratic UniformLogSNR UniformTime",
+    "samplers.langevin": "AnnealedLangevin",
     "samplers.noise": "seeded",
     "samplers.residual": "GaussianResidual ResidualGrid",
-    "samplers.stochastic": "EulerMaruyama PredictorCorrector ReverseDiffusion",
-    "samplers.singlestep": "SingleStepDPMSolver",
-    "samplers.correctors": "SASolver UniPC",
-    "samplers.adams": "DEIS IPNDM LMS",
-    "samplers.langevin": "AnnealedLangevin",
-    "samplers.adaptive": "AdaptiveSDE",
     "samplers.restart": "Restart",
-    "guidance.threshold": "DynamicThreshold StaticThreshold",
+    "samplers.runge_kutta": "DormandPrinceFlow",
+    "samplers.singlestep": "SingleStepDPMSolver",
+    "samplers.stochastic": "EulerMaruyama PredictorCorrector ReverseDiffusion",
     "training.trainer": "Trainer",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -146,10 +165,13 @@ __all__ = [
     "DPMSolverPP",
     "DataSpec",
     "Denoiser",
+    "DormandPrince",
+    "DormandPrinceFlow",
     "DynamicThreshold",
     "EmpiricalDenoiser",
     "Euler",
     "EulerMaruyama",
+    "FixedSteps",
     "Flow",
     "ForwardSDE",
     "GaussianDenoiser",
@@ -161,8 +183,10 @@ __all__ = [
     "Karras",
     "KnotTimes",
     "Knots",
+    "Levels",
     "Likelihood",
     "LinearBetas",
+    "LogLikelihood",
     "LogNormalTimes",
     "LogitNormalTimes",
     "MLPConfig",
@@ -206,14 +230,23 @@ __all__ = [
     "Unit",
     "V",
     "VExponential",
+    "VariationalBound",
     "Velocity",
+    "bits_per_dim",
+    "data_log_likelihood",
+    "decode",
+    "encode",
     "find_recipe",
     "load",
+    "log_likelihood",
     "moments_of",
+    "normal_prior",
     "sample",
     "save",
     "seeded",
+    "slerp",
     "trajectory",
+    "variational_bound",
 ]
 
 

@@ -172,7 +172,8 @@ def test_one_class(work, run):
 
 
 @pytest.mark.parametrize(
-    "sampler", ["ddim", "ddpm", "euler", "heun", "dpm++", "dpm++sde", "euler-maruyama", "pc"]
+    "sampler",
+    ["ddim", "ddpm", "euler", "heun", "dpm++", "dpm++sde", "euler-maruyama", "pc", "dopri5"],
 )
 def test_every_sampler_by_its_name(work, run, sampler, strict):
     words = ["-n", "2", "--sampler", sampler, "--steps", "3", "--json", "-o", "x.npz"]
@@ -271,9 +272,11 @@ def test_list_says_what_samplers_cost(here, run, strict):
     facts = {row["name"]: row for row in strict(line)["samplers"]}
     assert (facts["heun"]["order"], facts["heun"]["evaluations"]) == (2, 2)
     assert (facts["euler"]["order"], facts["euler"]["evaluations"]) == (1, 1)
+    assert facts["dopri5"]["evaluations"] == 0
+    assert "adaptive" in "\n".join(run("list", "samplers"))  # as many as the tolerance asks
     stochastic = {name for name, row in facts.items() if row["stochastic"]}
     assert {"ddpm", "dpm++sde", "euler-maruyama", "pc"} <= stochastic
-    assert not {"euler", "dpm++", "ddim"} & stochastic
+    assert not {"euler", "dpm++", "ddim", "dopri5"} & stochastic
 
 
 def test_plot_a_grid_of_data(here, run, digits):
@@ -361,7 +364,10 @@ def test_interrupted(work, capsys, monkeypatch):
 
 def test_version_and_help(here, run):
     assert run("--version") == [scorefield.__version__]
-    for command in ("train", "sample", "show", "list", "plot", "plot grid", "plot paths"):
+    for command in (
+        *("train", "sample", "show", "list", "likelihood", "latent", "latent encode"),
+        *("plot", "plot grid", "plot paths"),
+    ):
         text = "\n".join(run(*command.split(), "--help"))
         assert f"Usage: scorefield {command}" in text
     assert "--budget" in "\n".join(run("train", "--help"))

@@ -185,7 +185,7 @@ class Counting(torch.nn.Module):
 @pytest.mark.parametrize(
     "sampler",
     [
-        *(kind() for kind in SAMPLERS.values()),
+        *(kind() for kind in SAMPLERS.values() if kind().evaluations_per_step > 0),
         PredictorCorrector(corrector_steps=0),
         PredictorCorrector(corrector_steps=3),
         DPMSolverPP(order=3),

@@ -96,7 +96,8 @@ def _print(console: Any, name: str, rows: list[dict[str, Any]], *, details: bool
                 text += f"\n  {key} = {value}: {row['meaning'][key]}"
             text += f"\n  {row['reference']}" if row["reference"] else ""
         facts = [
-            "yes" if row[k] is True else "no" if row[k] is False else str(row[k]) for k in extra
+            "yes" if row[k] is True else "no" if row[k] is False else str(row[k] or "adaptive")
+            for k in extra
         ]
         table.add_row(row["name"], *facts, text)
     console.print(table)

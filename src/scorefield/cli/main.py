@@ -26,6 +26,12 @@ app = App(
 # By import path: a command's module, and torch with it, is loaded when the command is used.
 app.command("scorefield.cli.train:train", help="Train a recipe, or go on with a run.")
 app.command("scorefield.cli.sample:sample", help="Draw samples from a trained model.")
+app.command(
+    "scorefield.cli.likelihood:likelihood", help="Tell how likely a model finds data, in bits."
+)
+app.command(
+    "scorefield.cli.latent:app", name="latent", help="Encode data to noise and decode it back."
+)
 app.command("scorefield.cli.show:show", help="Tell what a model is and how its training went.")
 app.command(
     "scorefield.cli.list:list_names", name="list", help="List what there is to choose from."

@@ -1,6 +1,28 @@
-"""Trained models: sampling from them, and the files that describe themselves."""
+"""Trained models: sampling from them, their likelihoods, and the files that describe themselves."""
 
 from scorefield.models.checkpoint import Card, load, read_card, save
+from scorefield.models.likelihoods import (
+    between,
+    bits_per_dim,
+    codes,
+    data_of,
+    decoded,
+    levels_of,
+    likelihoods,
+)
 from scorefield.models.model import Model
 
-__all__ = ["Card", "Model", "load", "read_card", "save"]
+__all__ = [
+    "Card",
+    "Model",
+    "between",
+    "bits_per_dim",
+    "codes",
+    "data_of",
+    "decoded",
+    "levels_of",
+    "likelihoods",
+    "load",
+    "read_card",
+    "save",
+]

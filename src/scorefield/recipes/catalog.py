@@ -23,6 +23,7 @@ from scorefield.samplers import (
     langevin,
     residual,
     restart,
+    runge_kutta,
     singlestep,
     stochastic,
 )
@@ -96,6 +97,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
     "annealed-langevin": langevin.AnnealedLangevin,
     "adaptive-sde": adaptive.AdaptiveSDE,
     "restart": restart.Restart,
+    "dopri5": runge_kutta.DormandPrinceFlow,
 }
 
 GRIDS: dict[str, type[grids.Grid]] = {

@@ -65,8 +65,7 @@ class Sampler(ABC):
     def evaluations_per_step(self) -> int:
         """Denoiser evaluations at each time of the grid but the last.
 
-        0 for a sampler that chooses its own times and takes as many as it needs: of the grid it visits
-        the first and the last.
+        0 for a sampler that chooses its own times and takes as many as it needs.
         """
         return 1
 

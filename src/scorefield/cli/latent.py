@@ -1,0 +1,237 @@
+"""``scorefield latent``."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cyclopts import App
+from torch import Tensor
+
+from scorefield import DormandPrince, InputError, Model, load, seeded
+from scorefield.atomic import check_writable, whole_file
+from scorefield.cli.options import Json, Number, Out, Whole
+from scorefield.cli.output import bar, say
+from scorefield.models import between, codes, data_of, decoded
+from scorefield.viz import picture, save_image
+
+app = App(name="latent", help="Encode data to noise, decode noise, go from one code to another.")
+
+
+@app.command(name="encode")
+def encode_data(
+    run: str,
+    /,
+    *,
+    split: str = "test",
+    n: Number = 16,
+    out: Out = Path("latents.npz"),
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+    label: str = "data",
+    batch: Whole = 64,
+    as_json: Json = False,
+) -> None:
+    """Find the latent codes of data, and tell how well they lead back.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    split
+        Which data: train or test.
+    n
+        How many samples, from the first.
+    out
+        The codes, an .npz file.
+    rtol
+        Relative tolerance of the solver.
+    atol
+        Absolute tolerance of the solver.
+    label
+        What a conditional model is told: data for the samples' own classes, or none.
+    batch
+        Samples computed at once.
+    as_json
+        Print lines of JSON.
+    """
+    _check_ending(out, ".npz")
+    solver, model = DormandPrince(rtol, atol), load(run)
+    x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
+    with bar(f"encoding with {run}", as_json=as_json) as advance:
+        parts = codes(model, x, labels, solver=solver, batch=batch)
+        z = _gathered(parts, len(x), lambda share: advance(share / 2, "to noise"))
+        parts = decoded(model, z, labels, solver=solver, batch=batch)
+        back = _gathered(parts, len(x), lambda share: advance((1 + share) / 2, "and back"))
+    stored = {"latents": z.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
+    with whole_file(out) as temporary:
+        np.savez_compressed(temporary, **stored)  # type: ignore[arg-type]
+    wrong = (back - x).abs()
+    facts = {"mean": float(wrong.square().mean().sqrt()), "largest": float(wrong.max())}
+    say(
+        f"{out}: {len(x)} codes; the way back misses by {facts['mean']:.2g} "
+        f"(root mean square; {facts['largest']:.2g} at most) of a σ_data of "
+        f"{model.spec.sigma_data:.2g}",
+        as_json=as_json,
+        event="done",
+        out=str(out),
+        samples=len(x),
+        round_trip=facts,
+    )
+
+
+@app.command(name="decode")
+def decode_codes(
+    run: str,
+    latents: Path,
+    /,
+    *,
+    out: Out = Path("decoded.png"),
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+    batch: Whole = 64,
+    columns: Whole | None = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the data of latent codes.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    latents
+        An .npz file that `latent encode` wrote.
+    out
+        The picture.
+    rtol
+        Relative tolerance of the solver.
+    atol
+        Absolute tolerance of the solver.
+    batch
+        Codes computed at once.
+    columns
+        Images in a row of the grid.
+    as_json
+        Print lines of JSON.
+    """
+    _check_ending(out, ".png")
+    solver, model = DormandPrince(rtol, atol), load(run)
+    z, labels = _stored(latents)
+    with bar(f"decoding with {run}", as_json=as_json) as advance:
+        parts = decoded(model, z, labels, solver=solver, batch=batch)
+        x = _gathered(parts, len(z), lambda share: advance(share, ""))
+    save_image(picture(x, model.spec, columns=columns), out)
+    say(str(out), as_json=as_json, event="done", out=str(out), samples=len(x))
+
+
+@app.command
+def interpolate(
+    run: str,
+    /,
+    *,
+    split: str | None = None,
+    n: Number = 4,
+    columns: Whole = 8,
+    out: Out = Path("interpolation.png"),
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+    seed: Whole = 0,
+    label: Whole | None = None,
+    batch: Whole = 64,
+    as_json: Json = False,
+) -> None:
+    """Draw the way from one sample to another through the codes on the sphere between theirs.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    split
+        Between data of this split, train or test; between samples of the model if not given.
+    n
+        How many pairs, each a row.
+    columns
+        Pictures in a row, the ends among them.
+    out
+        The picture.
+    rtol
+        Relative tolerance of the solver.
+    atol
+        Absolute tolerance of the solver.
+    seed
+        Seed of the samples.
+    label
+        The class that a conditional model is told; none if not given.
+    batch
+        Codes computed at once.
+    as_json
+        Print lines of JSON.
+    """
+    _check_ending(out, ".png")
+    solver, model = DormandPrince(rtol, atol), load(run)
+    labels = model.labels(2 * n, -1 if label is None and model.classes else label)
+    with bar(f"interpolating with {run}", as_json=as_json) as advance:
+        ends = _ends(model, split, n, seed, labels, solver, batch)
+        z = between(ends[:n], ends[n:], columns)
+        told = None if labels is None else labels[:1].expand(len(z))
+        parts = decoded(model, z, told, solver=solver, batch=batch)
+        x = _gathered(parts, len(z), lambda share: advance(share, ""))
+    save_image(picture(x, model.spec, columns=columns), out)
+    say(str(out), as_json=as_json, event="done", out=str(out), samples=len(x))
+
+
+def _ends(
+    model: Model,
+    split: str | None,
+    n: int,
+    seed: int,
+    labels: Tensor | None,
+    solver: DormandPrince,
+    batch: int,
+) -> Tensor:
+    """2n codes: of data, or noise of the level that sampling starts from."""
+    if n < 1:
+        raise InputError(f"the number of pairs must be at least 1, got {n}")
+    if split is None:
+        _, sigma = model.denoiser.schedule(1.0)
+        return float(sigma) * seeded(seed, range(2 * n))(torch.empty(2 * n, *model.spec.shape))
+    x, _ = data_of(model, split, 2 * n)  # type: ignore[arg-type]
+    if len(x) < 2 * n:
+        raise InputError(f"{n} pairs need {2 * n} samples, {split} has {len(x)}")
+    return torch.cat(list(codes(model, x, labels, solver=solver, batch=batch)))
+
+
+def _gathered(parts: Iterator[Tensor], total: int, advance: Any) -> Tensor:  # noqa: ANN401
+    """The parts as one tensor, with a progress bar moved at each."""
+    found: list[Tensor] = []
+    for part in parts:
+        found.append(part)
+        advance(sum(map(len, found)) / total)
+    return torch.cat(found)
+
+
+def _check_ending(out: Path, ending: str) -> None:
+    check_writable(out)
+    if out.suffix != ending:
+        raise InputError(f"cannot write '{out.name}'; the ending must be {ending}")
+
+
+def _stored(path: Path) -> tuple[Tensor, Tensor | None]:
+    """The codes in a file that `latent encode` wrote, and their labels."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            if "latents" not in found:
+                raise InputError(f"{path} has no 'latents'; it has {', '.join(found)}")
+            z = torch.from_numpy(found["latents"])
+            labels = torch.from_numpy(found["labels"]) if "labels" in found else None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {error}") from error
+    if len(z) == 0:
+        raise InputError(f"{path} holds no codes")
+    return z, labels

@@ -1,0 +1,159 @@
+"""``scorefield likelihood``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scorefield import DormandPrince, LogLikelihood, Model, bits_per_dim, load
+from scorefield.cli.options import Json, Number, Whole
+from scorefield.cli.output import bar, say
+from scorefield.models import data_of, levels_of, likelihoods
+
+LOOKED_AT = 4  # samples that are done again to half the tolerance
+
+
+def likelihood(
+    run: str,
+    /,
+    *,
+    split: str = "test",
+    n: Number = 64,
+    probes: Whole = 1,
+    probe: str = "rademacher",
+    exact: bool | None = None,
+    rtol: float = 1e-3,
+    atol: float = 1e-3,
+    dequantisation: str | None = None,
+    label: str = "data",
+    seed: Whole = 0,
+    batch: Whole = 16,
+    device: str = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Tell how likely a model finds data, in nats and in bits a dimension.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    split
+        Which data: train or test.
+    n
+        How many samples, from the first.
+    probes
+        Probes of the divergence for each sample; with two or more, their error is told.
+    probe
+        Their law: rademacher or gaussian.
+    exact
+        The whole trace in place of probes; as it is for up to 64 numbers a sample.
+    rtol
+        Relative tolerance of the solver.
+    atol
+        Absolute tolerance of the solver.
+    dequantisation
+        For data of levels: uniform (if not given) or variational; none for real numbers.
+    label
+        What a conditional model is told: data for the samples' own classes, or none.
+    seed
+        Seed of the probes and of the dequantisation.
+    batch
+        Samples computed at once.
+    device
+        Where to compute, such as cpu or cuda.
+    as_json
+        Print lines of JSON.
+    """
+    solver = DormandPrince(rtol, atol)
+    model = load(run, device=device)
+    x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
+    ask: dict[str, Any] = {"probes": probes, "probe": probe, "exact": exact, "seed": seed}
+    ask |= {"dequantisation": dequantisation, "batch": batch}
+    begin, parts, done = time.perf_counter(), [], 0
+    with bar(f"likelihood of {run}", as_json=as_json) as advance:
+        for found in likelihoods(model, x, labels, solver=solver, **ask):
+            parts.append(found)
+            done += len(found.log_prob)
+            advance(done / len(x), f"{_mean(_all(parts, 'log_prob')):.1f} nats")
+        seconds = time.perf_counter() - begin
+        solver_error = _solver_error(model, x, labels, solver, _all(parts, "log_prob"), ask)
+    facts = {
+        "split": split,
+        "samples": len(x),
+        **_measured(model, parts),
+        "solver_error": solver_error,
+        "evaluations": max(part.evaluations for part in parts),
+        "seconds_each": round(seconds / len(x), 4),
+        "rtol": rtol,
+        "atol": atol,
+    }
+    say(_text(facts), as_json=as_json, event="done", run=run, **facts)
+
+
+def _all(parts: list[LogLikelihood], field: Literal["log_prob", "error"]) -> Tensor:
+    return torch.cat([getattr(part, field).cpu() for part in parts])
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.mean())
+
+
+def _standard_error(values: Tensor) -> float | None:
+    return float(values.std()) / len(values) ** 0.5 if len(values) > 1 else None
+
+
+def _measured(model: Model, parts: list[LogLikelihood]) -> dict[str, Any]:
+    """Nats and bits with what chance leaves open: over samples, and over the probes alone."""
+    log_prob, error = _all(parts, "log_prob"), _all(parts, "error")
+    probes = float(error.square().sum().sqrt()) / len(error)
+    facts: dict[str, Any] = {
+        "nats": _mean(log_prob),
+        "nats_error": _standard_error(log_prob),
+        "probe_error": None if bool(error.isnan().any()) else probes,
+        "bits_per_dim": None,
+        "bits_error": None,
+    }
+    if levels_of(model.spec) is not None:
+        bits = bits_per_dim(log_prob, model.spec)
+        facts |= {"bits_per_dim": _mean(bits), "bits_error": _standard_error(bits)}
+    return facts
+
+
+def _solver_error(
+    model: Model,
+    x: Tensor,
+    labels: Tensor | None,
+    solver: DormandPrince,
+    coarse: Tensor,
+    ask: dict[str, Any],
+) -> float:
+    """The mean change of the first samples' nats when the tolerance is halved."""
+    few = slice(0, LOOKED_AT)
+    some = None if labels is None else labels[few]
+    finer = likelihoods(model, x[few], some, solver=solver.finer(), **ask)
+    fine = torch.cat([found.log_prob.cpu() for found in finer])
+    return _mean((coarse[few] - fine).abs())
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """The facts for people."""
+
+    def pm(error: float | None, digits: int) -> str:
+        return "" if error is None else f" ± {error:.{digits}f}"
+
+    rows = [("samples", f"{facts['samples']} of {facts['split']}")]
+    if facts["bits_per_dim"] is not None:
+        bits = f"{facts['bits_per_dim']:.4f}{pm(facts['bits_error'], 4)}"
+        rows.append(("bits/dim", f"{bits} (standard error over samples)"))
+    rows.append(("nats", f"{facts['nats']:.3f}{pm(facts['nats_error'], 3)} (log-density a sample)"))
+    known = facts["probe_error"]
+    chance = "not known from one probe" if known is None else f"{known:.3g} nats of that mean"
+    rows += [
+        ("probes", chance),
+        ("solver", f"{facts['solver_error']:.3g} nats a sample, by halving the tolerance"),
+        ("cost", f"{facts['evaluations']} evaluations, {facts['seconds_each']:.3g} s a sample"),
+    ]
+    return "\n".join(f"{name:>9}  {text}" for name, text in rows)

@@ -1,0 +1,206 @@
+"""Likelihoods and latent codes of a trained model, batch by batch, on data in the model's units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scorefield.core.broadcast import expand
+from scorefield.core.levels import Dequantisation, Levels, data_log_likelihood
+from scorefield.core.likelihood import LogLikelihood, decode, encode, normal_prior, slerp
+from scorefield.core.objective import NULL_LABEL
+from scorefield.core.ode import Solver
+from scorefield.data.base import DataSpec, Split
+from scorefield.errors import InputError
+from scorefield.models.model import Model
+from scorefield.samplers.noise import seeded
+
+
+def levels_of(spec: DataSpec) -> Levels | None:
+    """The levels of the data in the model's units; none for real numbers.
+
+    Arguments:
+        spec: the description of the data.
+    """
+    if spec.levels is None or spec.low is None or spec.high is None:
+        return None
+    return Levels(spec.low, spec.high, spec.levels)
+
+
+def bits_per_dim(log_prob: Tensor, spec: DataSpec) -> Tensor:
+    """Bits a number of a sample, from a log-density in nats in the model's units.
+
+        b = -(log p + D log Δ) / (D log 2),   Δ = (high - low)/(levels - 1)
+
+    A density that is constant over the cells of all levels gives exactly log₂ levels. D counts the
+    numbers of the data; what a network pads is not among them.
+
+    Arguments:
+        log_prob: log p, shape (B,).
+        spec: the description of the data.
+
+    Raises:
+        InputError: for data without levels, whose density has no bits.
+    """
+    levels = levels_of(spec)
+    if levels is None:
+        raise InputError("real numbers without levels have no bits a dimension; nats they have")
+    dim = math.prod(spec.shape)
+    return -(log_prob + dim * math.log(levels.spacing)) / (dim * math.log(2))
+
+
+def data_of(
+    model: Model, split: Split, n: int, label: Literal["data", "none"] = "data"
+) -> tuple[Tensor, Tensor | None]:
+    """The first n samples of the model's data, and the labels to ask it about them with.
+
+    Arguments:
+        model: a trained model.
+        split: 'train' or 'test'.
+        n: how many, or as many as there are; at least 1.
+        label: 'data' for their own labels, 'none' to ask a conditional model without.
+
+    Raises:
+        InputError: for n below 1, a split that is not there, or another word for ``label``.
+    """
+    if n < 1:
+        raise InputError(f"the number of samples must be at least 1, got {n}")
+    if label not in ("data", "none"):
+        raise InputError(f"label must be 'data' or 'none', got '{label}'")
+    arrays = model.recipe.data.load(split)
+    if arrays.spec.shape != model.spec.shape:
+        raise InputError(f"the model is for {model.spec.shape}, the data are {arrays.spec.shape}")
+    x, found = arrays.batch(torch.arange(min(n, len(arrays))))
+    if model.classes == 0 or found is None:
+        return x, None
+    return x, found if label == "data" else torch.full_like(found, NULL_LABEL)
+
+
+def likelihoods(
+    model: Model,
+    x: Tensor,
+    label: Tensor | None = None,
+    *,
+    solver: Solver | None = None,
+    probes: int = 1,
+    probe: Literal["rademacher", "gaussian"] = "rademacher",
+    exact: bool | None = None,
+    dequantisation: Dequantisation | None = None,
+    seed: int = 0,
+    batch: int = 64,
+) -> Iterator[LogLikelihood]:
+    """The log-likelihoods of data in nats, a batch at a time.
+
+    The prior at t = 1 has the mean and the variance of the data. Sample i's noise depends on the seed
+    and on i only.
+
+    Arguments:
+        model: a trained model.
+        x: data in the model's units, shape (N, ...).
+        label: classes, shape (N,); none for an unconditional model.
+        solver: how the flow is solved; `DormandPrince()` if not given.
+        probes: probes of the divergence for each sample; at least 1.
+        probe: their law, 'rademacher' or 'gaussian'.
+        exact: the whole trace; up to 64 numbers a sample if not given.
+        dequantisation: 'uniform' or 'variational' for levels, 'none' for real numbers; the first that
+            fits the data if not given.
+        seed: of the probes and of the dequantisation.
+        batch: samples computed at once; at least 1.
+
+    Raises:
+        InputError: for settings that do not fit the data.
+    """
+    levels, schedule = levels_of(model.spec), model.denoiser.schedule
+    mean = torch.tensor(model.spec.mean).reshape(-1, *[1] * (len(model.spec.shape) - 1))
+    settings: dict[str, Any] = {"solver": solver, "probes": probes, "probe": probe, "exact": exact}
+    settings |= {
+        "prior": normal_prior(schedule, mean, model.spec.sigma_data),
+        "dequantisation": dequantisation or ("none" if levels is None else "uniform"),
+    }
+    for part, part_label, start in _batches(model, x, label, batch):
+        noise = seeded(seed, range(start, start + len(part)))
+        yield data_log_likelihood(
+            model.denoiser, part, levels, noise=noise, **settings, **_condition(part_label)
+        )
+
+
+def codes(
+    model: Model,
+    x: Tensor,
+    label: Tensor | None = None,
+    *,
+    solver: Solver | None = None,
+    batch: int = 64,
+) -> Iterator[Tensor]:
+    """The latent codes of data, a batch at a time: x is taken for the state α x at t_min.
+
+    Arguments:
+        model: a trained model.
+        x: data in the model's units, shape (N, ...).
+        label: classes, shape (N,); none for an unconditional model.
+        solver: how the flow is solved; `DormandPrince()` if not given.
+        batch: samples computed at once; at least 1.
+    """
+    alpha, _ = model.denoiser.schedule(model.denoiser.schedule.t_min)
+    for part, part_label, _ in _batches(model, x, label, batch):
+        yield encode(
+            model.denoiser, expand(alpha, part) * part, solver, **_condition(part_label)
+        ).cpu()
+
+
+def decoded(
+    model: Model,
+    z: Tensor,
+    label: Tensor | None = None,
+    *,
+    solver: Solver | None = None,
+    batch: int = 64,
+) -> Iterator[Tensor]:
+    """The data of latent codes, a batch at a time: the inverse of `codes`.
+
+    Arguments:
+        model: a trained model.
+        z: codes, shape (N, ...).
+        label: classes, shape (N,); none for an unconditional model.
+        solver: how the flow is solved; `DormandPrince()` if not given.
+        batch: samples computed at once; at least 1.
+    """
+    alpha, _ = model.denoiser.schedule(model.denoiser.schedule.t_min)
+    for part, part_label, _ in _batches(model, z, label, batch):
+        found = decode(model.denoiser, part, solver, **_condition(part_label))
+        yield (found / expand(alpha, found)).cpu()
+
+
+def between(a: Tensor, b: Tensor, n: int) -> Tensor:
+    """n codes from each of a to each of b along the sphere, row by row, shape (N n, ...).
+
+    Arguments:
+        a: codes to start from, shape (N, ...).
+        b: codes to end at, shape (N, ...).
+        n: how many, the ends among them; at least 2.
+    """
+    if n < 2:
+        raise InputError(f"the number of codes from end to end must be at least 2, got {n}")
+    weights = torch.linspace(0, 1, n, dtype=torch.float64)
+    return torch.stack([slerp(a, b, float(w)) for w in weights], 1).flatten(0, 1)
+
+
+def _batches(
+    model: Model, x: Tensor, label: Tensor | None, batch: int
+) -> Iterator[tuple[Tensor, Tensor | None, int]]:
+    if batch < 1:
+        raise InputError(f"batch must be at least 1, got {batch}")
+    if tuple(x.shape[1:]) != model.spec.shape:
+        raise InputError(f"the model is for shape {model.spec.shape}, got {tuple(x.shape[1:])}")
+    device = next(model.denoiser.parameters()).device
+    for start in range(0, len(x), batch):
+        some = slice(start, start + batch)
+        yield x[some].to(device), None if label is None else label[some].to(device), start
+
+
+def _condition(label: Tensor | None) -> dict[str, Any]:
+    return {} if label is None else {"label": label}

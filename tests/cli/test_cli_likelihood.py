@@ -1,0 +1,155 @@
+"""The commands likelihood and latent, through the command line."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scorefield.cli.main import main
+from scorefield.models import bits_per_dim, data_of, likelihoods, load
+
+COARSE = ["--rtol", "0.1", "--atol", "0.1"]
+
+
+def test_likelihood_of_images(work, run, digits, strict):
+    words = ["likelihood", "images", "--split", "train", "-n", "3", "--probes", "2", *COARSE]
+    text = "\n".join(run(*words))
+    for word in (
+        "3 of train",
+        "bits/dim",
+        "nats",
+        "probes",
+        "halving",
+        "evaluations",
+        "s a sample",
+    ):
+        assert word in text
+    *_, last = run(*words, "--batch", "2", "--json")
+    done = strict(last)
+    model = load("images")
+    found = []
+    from scorefield import DormandPrince
+
+    x, label = data_of(model, "train", 3)
+    for part in likelihoods(model, x, label, probes=2, solver=DormandPrince(0.1, 0.1)):
+        found.append(part.log_prob)
+    bits = bits_per_dim(torch.cat(found), model.spec)
+    assert done["bits_per_dim"] == pytest.approx(float(bits.mean()), rel=1e-3)
+    assert done["bits_error"] == pytest.approx(float(bits.std()) / 3**0.5, rel=1e-2)
+    assert done["samples"] == 3
+    assert done["probe_error"] > 0
+    assert done["solver_error"] > 0
+    assert done["seconds_each"] > 0
+    assert done["evaluations"] >= 8
+
+
+def test_likelihood_of_points_has_nats_only(work, run, strict):
+    *_, last = run("likelihood", "points", "-n", "20", "--json")
+    done = strict(last)
+    assert done["bits_per_dim"] is None
+    assert done["probe_error"] == 0  # two numbers: the exact trace
+    assert done["split"] == "test"
+    text = "\n".join(run("likelihood", "points", "-n", "1"))
+    assert "nats" in text
+    assert "bits/dim" not in text
+    *_, last = run("likelihood", "points", "-n", "20", "--no-exact", "--json")
+    assert strict(last)["probe_error"] is None  # one probe cannot tell
+
+
+def test_other_bounds_and_labels_are_other_numbers(work, run, digits, strict):
+    words = ["likelihood", "images", "--split", "train", "-n", "2", *COARSE, "--json"]
+    found = set()
+    for more in (
+        [],
+        ["--dequantisation", "variational"],
+        ["--label", "none"],
+        ["--seed", "1"],
+        ["--probe", "gaussian"],
+    ):
+        *_, last = run(*words, *more)
+        found.add(strict(last)["nats"])
+    assert len(found) == 5
+
+
+def test_codes_there_and_back(work, run, strict):
+    words = ["latent", "encode", "points", "-n", "6", "--rtol", "1e-6", "--atol", "1e-6"]
+    *_, last = run(*words, "--json", "-o", "z.npz")
+    done = strict(last)
+    assert (done["out"], done["samples"]) == ("z.npz", 6)
+    assert 0 < done["round_trip"]["mean"] <= done["round_trip"]["largest"] < 1e-3
+    with np.load("z.npz") as found:
+        assert list(found) == ["latents"]
+        assert found["latents"].shape == (6, 2)
+    (line,) = run(*words, "-o", "again.npz")
+    assert line.startswith("again.npz: 6 codes; the way back misses by")
+    assert run("latent", "decode", "points", "z.npz") == ["decoded.png"]
+    with Image.open("decoded.png") as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 16)) > 3
+
+
+def test_codes_of_images_keep_their_labels(work, run, digits):
+    run("latent", "encode", "images", "--split", "train", "-n", "4", *COARSE, "-o", "z.npz")
+    with np.load("z.npz") as found:
+        assert found["latents"].shape == (4, 1, 12, 12)
+        assert found["labels"].tolist() == [0, 1, 2, 3]
+    run("latent", "decode", "images", "z.npz", *COARSE, "--columns", "4", "-o", "x.png")
+    with Image.open("x.png") as picture:
+        # 1 row and 4 columns of 12×12 with 2 pixels around and between: 58 × 16
+        assert picture.width * 16 == picture.height * 58
+
+
+def test_interpolations(work, run, digits):
+    words = ["latent", "interpolate", "images", "-n", "2", "--columns", "3", *COARSE]
+    found = set()
+    for more in (["--label", "2"], ["--split", "train"], ["--seed", "5"]):
+        run(*words, *more, "-o", "x.png")
+        with Image.open("x.png") as picture:
+            # 2 rows and 3 columns of 12×12 with 2 pixels around and between: 44 × 30
+            assert picture.width * 30 == picture.height * 44
+            found.add(picture.tobytes())
+    assert len(found) == 3
+    assert run("latent", "interpolate", "points", "-n", "1") == ["interpolation.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["likelihood", "nowhere"], "no model at nowhere"),
+        (["likelihood", "points", "--rtol", "0"], "rtol must lie above 0 and below 1, got 0.0"),
+        (["likelihood", "points", "--atol", "-1"], "atol must lie above 0 and below 1, got -1.0"),
+        (["likelihood", "points", "-n", "0"], "the number of samples must be at least 1, got 0"),
+        (["likelihood", "points", "-n", "1.5"], "1.5"),
+        (["likelihood", "points", "--split", "valid"], "split must be 'train' or 'test'"),
+        (["likelihood", "points", "--batch", "0"], "batch must be at least 1, got 0"),
+        (["likelihood", "points", "--label", "3"], "label must be 'data' or 'none', got '3'"),
+        (
+            ["likelihood", "points", "--dequantisation", "uniform"],
+            "real numbers without levels: dequantisation must be 'none', got 'uniform'",
+        ),
+        (
+            ["likelihood", "points", "--dequantisation", "unifrom"],
+            "dequantisation must be one of uniform, variational, none, got 'unifrom'",
+        ),
+        (["likelihood", "points", "--probes", "0", "--no-exact"], "probes must be at least 1"),
+        (["likelihood", "points", "--probe", "n", "--no-exact"], "'rademacher' or 'gaussian'"),
+        (["latent", "encode", "points", "-o", "z.png"], "'z.png'; the ending must be .npz"),
+        (["latent", "encode", "points", "--rtol", "2"], "rtol"),
+        (["latent", "decode", "points", "none.npz"], "cannot read none.npz"),
+        (["latent", "decode", "points", "points/recipe.json"], "cannot read points/recipe.json"),
+        (["latent", "decode", "points", "bad.npz"], "bad.npz has no 'latents'; it has images"),
+        (["latent", "decode", "points", "flat.npz"], "the model is for shape (2,), got (3,)"),
+        (["latent", "interpolate", "points", "-n", "0"], "number of pairs must be at least 1"),
+        (["latent", "interpolate", "points", "--columns", "1"], "at least 2, got 1"),
+        (["latent", "interpolate", "points", "--label", "1"], "knows no labels, got label 1"),
+        (["latent", "interpolate", "points", "-n", "99999", "--split", "test"], "test has"),
+    ],
+)
+def test_bad_input_is_one_sentence(work, capsys, words, expected):
+    np.savez("bad.npz", images=np.zeros((2, 2)))
+    np.savez("flat.npz", latents=np.zeros((2, 3), np.float32))
+    before = sorted(work.rglob("*"))
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert expected in err
+    assert sorted(work.rglob("*")) == before
