@@ -1,5 +1,6 @@
 """Sampling from a model: who gets which noise and which label."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,12 +9,18 @@ import torch
 from scorefield.core.schedules import VP
 from scorefield.errors import InputError
 from scorefield.recipes import CATALOG
+from scorefield.samplers.adaptive import AdaptiveSDE
 from scorefield.samplers.base import Sampler, sample
 from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Euler
 from scorefield.samplers.noise import seeded
+from scorefield.samplers.runge_kutta import DormandPrinceFlow
 
-SAMPLERS = CATALOG[Sampler][1]
+SAMPLERS = {
+    **CATALOG[Sampler][1],
+    "adaptive-sde": partial(AdaptiveSDE, rtol=0.5, atol=0.5),
+    "dopri5": partial(DormandPrinceFlow, rtol=1e-2, atol=1e-2),
+}
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}  # float32, in another order of summation
 
 
