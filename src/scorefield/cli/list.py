@@ -57,6 +57,7 @@ def _rows(section: str) -> list[dict[str, Any]]:
                 "order": made.order,
                 "stochastic": made.stochastic,
                 "evaluations": made.evaluations_per_step,
+                "needs": made.needs,
             }
         row["settings"] = {key: _setting(value) for key, (value, _) in words.arguments.items()}
         row["meaning"] = {key: text for key, (_, text) in words.arguments.items()}
@@ -86,7 +87,7 @@ def _print(console: Any, name: str, rows: list[dict[str, Any]], *, details: bool
     from rich.table import Table
 
     table = Table(title=name, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    extra = [key for key in ("order", "stochastic", "evaluations") if key in rows[0]]
+    extra = [key for key in ("order", "stochastic", "evaluations", "needs") if key in rows[0]]
     for head in ("name", *extra, "what it is"):
         table.add_column(head, no_wrap=head == "name", overflow="fold")
     for row in rows:
@@ -95,9 +96,12 @@ def _print(console: Any, name: str, rows: list[dict[str, Any]], *, details: bool
             for key, value in row["settings"].items():
                 text += f"\n  {key} = {value}: {row['meaning'][key]}"
             text += f"\n  {row['reference']}" if row["reference"] else ""
-        facts = [
-            "yes" if row[k] is True else "no" if row[k] is False else str(row[k] or "adaptive")
-            for k in extra
-        ]
-        table.add_row(row["name"], *facts, text)
+        table.add_row(row["name"], *(_word(row[key]) for key in extra), text)
     console.print(table)
+
+
+def _word(fact: bool | int | str) -> str:
+    """A fact as the table has it; no evaluations a step are as many as a tolerance asks for."""
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    return "adaptive" if fact == 0 else str(fact)

@@ -74,6 +74,11 @@ class Sampler(ABC):
         """Denoiser evaluations besides, however many steps there are, if there are two times at least."""
         return 0
 
+    @property
+    def needs(self) -> str:
+        """What it needs to know besides the denoiser and its schedule; empty for nothing."""
+        return ""
+
     @abstractmethod
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise

@@ -105,6 +105,10 @@ class GaussianResidual(Sampler):
     final: Literal["integrate", "denoise"] = "integrate"
     stochastic: ClassVar[bool] = False
 
+    @property
+    def needs(self) -> str:
+        return "moments of the data"
+
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3):
             raise InputError(f"order must be 1, 2 or 3, got {self.order}")

@@ -1,6 +1,7 @@
 """Problems with exact answers, tried on this installation or on a trained model."""
 
 from scorefield.verification import (
+    densities,
     flows,
     guidance,
     identities,
@@ -18,6 +19,7 @@ CLAIMS = (
     *flows.CLAIMS,
     *laws.CLAIMS,
     *likelihoods.CLAIMS,
+    *densities.CLAIMS,
     *guidance.CLAIMS,
     *learning.CLAIMS,
 )
