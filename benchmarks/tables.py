@@ -134,7 +134,7 @@ def figure(path: Path, peers: dict, ours: dict, names: list[str]) -> None:
             axes.set_title(f"{name}, {'sliced W2' if stochastic else 'RMS error'}")
             axes.legend(fontsize=6)
     grid[1][0].set_xlabel("evaluations")
-    plot.savefig(path, dpi=110)
+    plot.savefig(path, dpi=73)
 
 
 def write(folder: Path, peers: dict, ours: dict, names: list[str]) -> None:

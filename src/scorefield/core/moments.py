@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -72,19 +73,20 @@ class CosineBasis(Basis):
     width: int
 
     def coordinates(self, x: Tensor) -> Tensor:
-        mixed = torch.einsum("bchw,cd->bdhw", x, self.channels.to(x))
+        mixed = (self.channels.to(x).T @ x.flatten(2)).reshape(x.shape)
         return (_cosines(self.height).to(x) @ mixed @ _cosines(self.width).to(x).T).flatten(1)
 
     def samples(self, coordinates: Tensor, like: Tensor) -> Tensor:
         shaped = coordinates.reshape(-1, len(self.channels), self.height, self.width)
         rows, columns = _cosines(self.height).to(shaped), _cosines(self.width).to(shaped)
         mixed = rows.T @ shaped @ columns
-        return torch.einsum("bdhw,cd->bchw", mixed, self.channels.to(shaped)).reshape(like.shape)
+        return (self.channels.to(shaped) @ mixed.flatten(2)).reshape(like.shape)
 
     def tensors(self) -> dict[str, Tensor]:
         return {"channels": self.channels}
 
 
+@cache
 def _cosines(n: int) -> Tensor:
     """The orthonormal DCT-II, a frequency in each row, shape (n, n)."""
     k = torch.arange(n, dtype=torch.float64)

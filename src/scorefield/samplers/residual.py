@@ -223,7 +223,7 @@ class _Flow:
             basis = torch.ones_like(tau)
             for other, _ in [*past[:j], *past[j + 1 :]]:
                 basis = basis * (tau - other) / (at - other)
-            total += self._for(torch.einsum("n,nkd->kd", basis, decay), f) * f
+            total += self._for((basis @ decay.flatten(1)).reshape(decay.shape[1:]), f) * f
         return total
 
     def _gaussian(self, t: Tensor) -> tuple[Tensor, Tensor]:
