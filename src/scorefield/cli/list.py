@@ -84,20 +84,26 @@ def _recipe_summary(name: str) -> str:
 
 
 def _print(console: Any, name: str, rows: list[dict[str, Any]], *, details: bool) -> None:  # noqa: ANN401
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=name, title_justify="left", box=None, padding=(0, 2, 0, 0))
     extra = [key for key in ("order", "stochastic", "evaluations", "needs") if key in rows[0]]
     for head in ("name", *extra, "what it is"):
         table.add_column(head, no_wrap=head == "name", overflow="fold")
     for row in rows:
-        text = row["summary"]
-        if details and "settings" in row:
-            for key, value in row["settings"].items():
-                text += f"\n  {key} = {value}: {row['meaning'][key]}"
-            text += f"\n  {row['reference']}" if row["reference"] else ""
-        table.add_row(row["name"], *(_word(row[key]) for key in extra), text)
+        table.add_row(row["name"], *(_word(row[key]) for key in extra), row["summary"])
     console.print(table)
+    for row in rows if details else []:
+        if "settings" not in row:
+            continue
+        console.print(Text(f"\n{row['name']}", style="bold"))
+        lines = [
+            f"{key} = {value}: {row['meaning'][key]}" for key, value in row["settings"].items()
+        ]
+        for line in [*lines, row["reference"]]:
+            console.print(Padding(Text(line), (0, 0, 0, 4)))
 
 
 def _word(fact: bool | int | str) -> str:

@@ -107,7 +107,7 @@ class GaussianResidual(Sampler):
 
     @property
     def needs(self) -> str:
-        return "moments of the data"
+        return "moments"
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3):
