@@ -13,7 +13,17 @@ from scorefield.cli.main import app
 ROOT = Path(__file__).parents[1]
 RUN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL = [*RUN, *(path for path in sorted(ROOT.glob("*.md")) if path not in RUN)]
-COMMANDS = {"train", "sample", "likelihood", "latent", "show", "list", "plot", "verify"}
+COMMANDS = {
+    "train",
+    "sample",
+    "calibrate",
+    "likelihood",
+    "latent",
+    "show",
+    "list",
+    "plot",
+    "verify",
+}
 PLOTS = {"grid", "animation", "paths", "schedule", "loss"}
 SYNOPSIS = re.compile(r"[\[\]{}<>|…]|\.\.\.")
 

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from scorefield.samplers.adaptive import AdaptiveSDE
     from scorefield.samplers.ancestral import DDIM, Ancestral
     from scorefield.samplers.base import Sampler, Step, sample, trajectory
+    from scorefield.samplers.calibration import Calibration, calibrate
     from scorefield.samplers.correctors import SASolver, UniPC
     from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP, VExponential
     from scorefield.samplers.flow import Euler, Heun
@@ -125,6 +126,7 @@ _HOMES = {
     "samplers.adaptive": "AdaptiveSDE",
     "samplers.ancestral": "Ancestral DDIM",
     "samplers.base": "Sampler Step sample trajectory",
+    "samplers.calibration": "Calibration calibrate",
     "samplers.correctors": "SASolver UniPC",
     "samplers.exponential": "DPMSolver DPMSolverPP SDEDPMSolverPP VExponential",
     "samplers.flow": "Euler Heun",
@@ -157,6 +159,7 @@ __all__ = [
     "AdaptiveSDE",
     "Ancestral",
     "AnnealedLangevin",
+    "Calibration",
     "ClassifierGuidance",
     "ConstantBetas",
     "Cosine",
@@ -233,6 +236,7 @@ __all__ = [
     "VariationalBound",
     "Velocity",
     "bits_per_dim",
+    "calibrate",
     "data_log_likelihood",
     "decode",
     "encode",

@@ -34,6 +34,11 @@ app.command(
 )
 app.command("scorefield.cli.show:show", help="Tell what a model is and how its training went.")
 app.command(
+    "scorefield.cli.calibrate:calibrate_run",
+    name="calibrate",
+    help="Fit the Gaussian-residual sampler to a model.",
+)
+app.command(
     "scorefield.cli.list:list_names", name="list", help="List what there is to choose from."
 )
 app.command(

@@ -25,6 +25,8 @@ from scorefield.samplers.noise import Noise
 REACH = 4.0  # noise in units of σ_data beyond which the flow is taken for that of a Gaussian
 BEFORE = 10.0  # the residual is taken to vanish at so many times the first noise level looked at
 
+FIRST, LAST = 6.0, 1.1  # the rule of the levels, in σ_data: u₁ = 6 (n/5)², u_n = 1.1/n
+OFFSET, OFFSET_SHARE = 0.05, 3.0  # √c = 0.05 + 3/n
 NODES = 16
 
 Residual = tuple[float, Tensor]  # τ and f there
@@ -60,10 +62,10 @@ class ResidualGrid(Grid):
     ) -> Tensor:
         check_request(schedule, n, start)
         highest, lowest = (_level(schedule, t) for t in (start, schedule.t_min))
-        first = sigma_data * (6 * (n / 5) ** 2 if self.first is None else self.first)
+        first = sigma_data * (FIRST * (n / 5) ** 2 if self.first is None else self.first)
         if highest <= max(first, REACH * sigma_data):
             first = highest
-        last = max(lowest, sigma_data * (1.1 / n if self.last is None else self.last))
+        last = max(lowest, sigma_data * (LAST / n if self.last is None else self.last))
         last = min(last, max(lowest, first / 2))
         ramp = torch.linspace(0, 1, n, dtype=torch.float64)
         levels = first * (last / first) ** ramp
@@ -148,7 +150,7 @@ class GaussianResidual(Sampler):
                 "gaussian-residual needs the mean and covariance of the data, which this model does "
                 "not have; dpm++ needs none"
             )
-        offset = 0.05 + 3 / n if self.offset is None else self.offset
+        offset = OFFSET + OFFSET_SHARE / n if self.offset is None else self.offset
         return _Flow(schedule, moments, (offset * moments.sigma_data) ** 2)
 
 
