@@ -17,7 +17,8 @@ from scorefield.samplers.base import sample, trajectory
 from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR
-from scorefield.samplers.residual import GaussianResidual, ResidualGrid, gauss_legendre
+from scorefield.samplers.quadrature import gauss_legendre
+from scorefield.samplers.residual import GaussianResidual, ResidualGrid
 
 
 def at(t):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -20,17 +19,9 @@ from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.noise import Noise
+from scorefield.samplers.quadrature import gauss_legendre
 
 QUADRATURE_POINTS = 32
-
-
-@lru_cache(maxsize=1)
-def _quadrature() -> tuple[Tensor, Tensor]:
-    """Points and weights of Gauss and Legendre on [0, 1], from their tridiagonal matrix."""
-    k = torch.arange(1, QUADRATURE_POINTS, dtype=torch.float64)
-    off = k / torch.sqrt(4 * k**2 - 1)
-    points, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))
-    return (points + 1) / 2, vectors[0] ** 2
 
 
 def mean_weights(
@@ -56,7 +47,7 @@ def mean_weights(
     """
     if len(nodes) == 1:
         return [torch.ones((), dtype=torch.float64)]
-    points, shares = _quadrature()
+    points, shares = gauss_legendre(QUADRATURE_POINTS)
     p = start + (end - start) * points
     shares = shares * density(p)
     shares = shares / shares.sum()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import ClassVar, Literal
 
 import torch
@@ -21,6 +20,7 @@ from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.grids import Grid, check_request
 from scorefield.samplers.noise import Noise
+from scorefield.samplers.quadrature import gauss_legendre
 
 REACH = 4.0  # noise in units of σ_data beyond which the flow is taken for that of a Gaussian
 BEFORE = 10.0  # the residual is taken to vanish at so many times the first noise level looked at
@@ -242,18 +242,3 @@ class _Flow:
     def _for(self, values: Tensor, like: Tensor) -> Tensor:
         """Each sample's row of values (K, D), in the dtype and on the device of ``like``."""
         return values[self.moments.row].to(like)
-
-
-@cache
-def gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights on [0, 1], exact for polynomials of degree 2n - 1, float64.
-
-    Arguments:
-        n: how many.
-
-    Reference: Golub & Welsch 1969, Calculation of Gauss Quadrature Rules, section 2.
-    """
-    k = torch.arange(1, n, dtype=torch.float64)
-    beside = k / torch.sqrt(4 * k**2 - 1)
-    nodes, vectors = torch.linalg.eigh(torch.diag(beside, 1) + torch.diag(beside, -1))
-    return (nodes + 1) / 2, vectors[0] ** 2
