@@ -36,7 +36,10 @@ def oracle(request, schedule):
     return request.getfixturevalue(request.param)(schedule)
 
 
-@pytest.mark.parametrize(("solver", "within"), [(DormandPrince(), 1e-3), (FINE, 1e-5)])
+@pytest.mark.parametrize(
+    ("solver", "within"),
+    [(DormandPrince(), 1e-3), pytest.param(FINE, 1e-5, marks=pytest.mark.slow)],
+)
 def test_log_likelihood_is_the_exact_density(oracle, solver, within, generator):
     x = states(oracle, generator)
     found = log_likelihood(oracle, x, solver=solver, prior=true_prior(oracle))

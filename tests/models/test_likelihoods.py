@@ -94,7 +94,16 @@ def test_codes_lead_back(points):
     assert not torch.allclose(z, x, rtol=0, atol=0.1)
 
 
-@pytest.mark.parametrize("path", SCHEDULES.values(), ids=SCHEDULES.keys())
+EVERYDAY = ("vp", "ve", "flow")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(cls, id=kind, marks=() if kind in EVERYDAY else pytest.mark.slow)
+        for kind, cls in SCHEDULES.items()
+    ],
+)
 def test_networks_have_likelihoods_on_every_path(points, path):
     """An untrained network, from t_min to where no signal may be left; the trace by differences."""
     recipe = replace(points.recipe, schedule=path())
