@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from scorefield import InputError, load
 from scorefield.cli.options import Json
 from scorefield.cli.output import bar, say
+from scorefield.models import check_device
 from scorefield.verification import CLAIMS, Claim, Finding, model_claims
 from scorefield.verification import verify as tried
 
@@ -52,7 +53,7 @@ def verify(
     """
     if run is None:
         claims, precision = CLAIMS, DTYPES[dtype]
-        _check(device)
+        check_device(device)
     else:
         claims, precision = model_claims(load(run, device=device)), torch.float32
     chosen = [c for c in claims if (everything or not c.slow) and (only or "") in c.name]
@@ -101,14 +102,6 @@ def _quietly(claims: Sequence[Claim], device: str, dtype: torch.dtype) -> Iterat
             yield from tried(claims, device, dtype)
     finally:
         torch.set_num_threads(threads)
-
-
-def _check(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise InputError(f"device '{device}' cannot be used ({reason}); 'cpu' can") from None
 
 
 def _facts(finding: Finding) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Trained models: sampling from them, their likelihoods, and the files that describe themselves."""
 
-from scorefield.models.checkpoint import Card, load, read_card, save
+from scorefield.models.checkpoint import Card, check_device, load, read_card, save
 from scorefield.models.likelihoods import (
     between,
     bits_per_dim,
@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "between",
     "bits_per_dim",
+    "check_device",
     "codes",
     "data_of",
     "decoded",

@@ -71,7 +71,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
         ...
         scorefield.errors.InputError: ...
     """
-    _check_device(device)
+    check_device(device)
     card = read_card(path)
     recipe, spec = card.recipe, card.spec
     tensors = _tensors(model_file(path))
@@ -167,7 +167,15 @@ def model_file(path: str | Path) -> Path:
     return file
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Arguments:
+        device: such as 'cpu' or 'cuda'.
+
+    Raises:
+        InputError: when it cannot be used.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
