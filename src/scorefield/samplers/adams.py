@@ -27,7 +27,24 @@ ADAMS_BASHFORTH = (
 
 
 @dataclass(frozen=True)
-class DEIS(NoisePrediction):
+class UpToFour(NoisePrediction):
+    """A polynomial through the last ``order`` estimates of ε, up to four."""
+
+    grid: Grid = UniformLogSNR()
+    order: int = 4
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3, 4):
+            raise InputError(f"order must be 1 to 4, got {self.order}")
+
+    @property
+    def memory(self) -> int:
+        return self.order
+
+
+@dataclass(frozen=True)
+class DEIS(UpToFour):
     """The diffusion exponential integrator sampler with polynomials in time, tAB-DEIS.
 
         x_s = (α_s/α_t) x_t + α_s ∫ P(τ) u'(τ) dτ from t to s,   u = σ/α
@@ -44,17 +61,7 @@ class DEIS(NoisePrediction):
         eq. 15. arXiv:2204.13902
     """
 
-    grid: Grid = UniformLogSNR()
     order: int = 3
-    stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3, 4):
-            raise InputError(f"order must be 1 to 4, got {self.order}")
-
-    @property
-    def memory(self) -> int:
-        return self.order
 
     def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
         # Over λ, for u' is all but singular in time at the data's end of most paths; du ∝ e^{-λ} dλ.
@@ -67,7 +74,7 @@ class DEIS(NoisePrediction):
 
 
 @dataclass(frozen=True)
-class LMS(NoisePrediction):
+class LMS(UpToFour):
     """The linear multistep method in the noise level, as known from k-diffusion.
 
         x_s = (α_s/α_t) x_t + α_s ∫ P(u) du,   u = σ/α
@@ -83,18 +90,6 @@ class LMS(NoisePrediction):
         Differential Equations I, section III.5, for variable steps.
         https://github.com/crowsonkb/k-diffusion
     """
-
-    grid: Grid = UniformLogSNR()
-    order: int = 4
-    stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3, 4):
-            raise InputError(f"order must be 1 to 4, got {self.order}")
-
-    @property
-    def memory(self) -> int:
-        return self.order
 
     def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
         nodes = finite_nodes([_level(schedule, t) for t in times])
