@@ -85,9 +85,7 @@ def measured(
     try:
         engine.apply(network)
         for _ in range(n + 1):
-            begin = time.perf_counter()
-            run(engine)
-            times.append(time.perf_counter() - begin)
+            times.append(_timed(run, engine))
         failure = disagreement(engine, network, run) if engine.compiled else ""
     except Exception as error:  # a compiler may be missing or fail in any way
         if not engine.compiled:
@@ -114,12 +112,16 @@ def in_turns(
     for _ in range(n):
         for way, found in zip(ways, times, strict=True):
             way.engine.apply(network)
-            begin = time.perf_counter()
-            run(way.engine)
-            found.append(time.perf_counter() - begin)
+            found.append(_timed(run, way.engine))
     return [
         replace(w, seconds=statistics.median(found)) for w, found in zip(ways, times, strict=True)
     ]
+
+
+def _timed(run: Callable[[Engine], None], engine: Engine) -> float:
+    begin = time.perf_counter()
+    run(engine)
+    return time.perf_counter() - begin
 
 
 def disagreement(engine: Engine, network: Network, run: Callable[[Engine], None]) -> str:
