@@ -16,4 +16,14 @@ def expand(value: Tensor, like: Tensor) -> Tensor:
         ``value`` as () or (B, 1, ..., 1), ready to multiply ``like``.
     """
     value = value.to(device=like.device, dtype=like.dtype)
-    return value if value.ndim == 0 else value.reshape(-1, *[1] * (like.ndim - 1))
+    return value if value.ndim == 0 else rows(value, like)
+
+
+def rows(value: Tensor, like: Tensor) -> Tensor:
+    """One entry for each sample, as (B, 1, ..., 1) where ``like`` is, in its own dtype.
+
+    Arguments:
+        value: shape (B,), such as a mask.
+        like: shape (B, ...).
+    """
+    return value.to(like.device).reshape(-1, *[1] * (like.ndim - 1))

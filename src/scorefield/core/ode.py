@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
+from scorefield.core.broadcast import expand, rows
 from scorefield.errors import InputError
 
 Slope = Callable[[Tensor, Tensor], Tensor]
@@ -262,7 +262,7 @@ class DormandPrince(Solver):
             # A step cut short to land says nothing against the size it would have had.
             step = torch.where(good & landing, torch.maximum(step, h * growth), h * growth)
             t = torch.where(good, there, t)
-            x, k = (torch.where(_wide(good, x), a, b) for a, b in ((new, x), (slopes[-1], k)))
+            x, k = (torch.where(rows(good, x), a, b) for a, b in ((new, x), (slopes[-1], k)))
             yield Progress(t, x, step, error, evaluations)
             if bool((t == last).all()):
                 return
@@ -294,7 +294,3 @@ class DormandPrince(Solver):
         fastest = torch.maximum(speed, self._shared(norm(bend / scale)) / h.clamp(min=1e-300))
         guess = torch.where(fastest > 1e-15, (0.01 / fastest) ** 0.2, torch.maximum(h, 1e-3 * h))
         return torch.minimum(100 * h, guess)
-
-
-def _wide(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.reshape(-1, *[1] * (like.ndim - 1))

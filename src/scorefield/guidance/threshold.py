@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
 from scorefield.errors import InputError
 
@@ -73,7 +74,7 @@ class DynamicThreshold(Denoiser):
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
         z = (x0 - middle) / half
         size = _quantile(z.abs().flatten(1), self.percentile).clamp(min=1)
-        size = size.reshape(-1, *[1] * (x0.ndim - 1))
+        size = expand(size, x0)
         return middle + half * (torch.maximum(torch.minimum(z, size), -size) / size)
 
 

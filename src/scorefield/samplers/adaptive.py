@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
+from scorefield.core.broadcast import expand, rows
 from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
 from scorefield.core.sde import reverse_drift
 from scorefield.errors import InputError
@@ -105,7 +105,7 @@ class AdaptiveSDE(Sampler):
             h = torch.where(kept, torch.maximum(h, fitting), fitting)
             t = torch.where(kept, s, t)
             path.advance(kept)
-            kept = kept.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
+            kept = rows(kept, x)
             x, low_before = torch.where(kept, high, x), torch.where(kept, low, low_before)
         if bool((t == end).all()):
             return x
@@ -159,7 +159,7 @@ class _BrownianPaths:
         fresh = self.depth == 0
         top = (self.depth - 1).clamp(min=0), self.rows
         length = torch.where(fresh, h, self.lengths[top])
-        known = torch.where(_rows(fresh, z), 0, self.increments[top])
+        known = torch.where(rows(fresh, z), 0, self.increments[top])
         cut = fresh | (h < length * (1 - 1e-9))  # what rounding would cut off is nothing
         taken = torch.where(cut, h, length)
         # A bridge between the ends that are known; all of the spread where nothing is.
@@ -167,7 +167,7 @@ class _BrownianPaths:
         spread = torch.sqrt(torch.where(fresh, taken, taken * rest))
         share = torch.where(fresh, 0.0, 1 - rest)
         drawn = expand(share, z) * known + expand(spread, z) * z
-        increment = torch.where(_rows(cut, z), drawn, known)
+        increment = torch.where(rows(cut, z), drawn, known)
         self._put(top, cut & ~fresh, length - taken, known - increment)
         self.depth += cut.long()
         if int(self.depth.max()) > len(self.lengths):
@@ -185,9 +185,5 @@ class _BrownianPaths:
     ) -> None:
         self.lengths[place] = torch.where(where, length, self.lengths[place])
         self.increments[place] = torch.where(
-            _rows(where, increment), increment, self.increments[place]
+            rows(where, increment), increment, self.increments[place]
         )
-
-
-def _rows(where: Tensor, like: Tensor) -> Tensor:
-    return where.to(like.device).reshape(-1, *[1] * (like.ndim - 1))
