@@ -40,7 +40,7 @@ def calibrate_run(
     model = load(run, device=device)
     labels = model.labels(n, label)
     cond = {} if labels is None else {"label": labels}
-    x = next(model.trajectory(n, label=label, seed=seed, steps=2)).x
+    x = model.noise(n, seed).to(device)
     sampler = GaussianResidual(final="denoise" if model.spec.is_image else "integrate")
     with bar(f"calibrating {run}", as_json=as_json) as advance:
         for found in calibrate(model.denoiser, x, steps, sampler, **cond):

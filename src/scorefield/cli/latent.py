@@ -12,7 +12,7 @@ import torch
 from cyclopts import App
 from torch import Tensor
 
-from scorefield import DormandPrince, InputError, Model, load, seeded
+from scorefield import DormandPrince, InputError, Model, load
 from scorefield.atomic import check_writable, whole_file
 from scorefield.cli.options import Json, Number, Out, Whole
 from scorefield.cli.output import bar, say
@@ -197,8 +197,7 @@ def _ends(
     if n < 1:
         raise InputError(f"the number of pairs must be at least 1, got {n}")
     if split is None:
-        _, sigma = model.denoiser.schedule(1.0)
-        return float(sigma) * seeded(seed, range(2 * n))(torch.empty(2 * n, *model.spec.shape))
+        return model.noise(2 * n, seed)
     x, _ = data_of(model, split, 2 * n)  # type: ignore[arg-type]
     if len(x) < 2 * n:
         raise InputError(f"{n} pairs need {2 * n} samples, {split} has {len(x)}")

@@ -15,6 +15,7 @@ from scorefield.core.broadcast import expand
 from scorefield.core.moments import Moments
 from scorefield.core.parameterizations import Parameterization
 from scorefield.core.schedules import Schedule, as_time
+from scorefield.errors import InputError
 
 
 class Denoiser(nn.Module, ABC):
@@ -56,6 +57,25 @@ class Denoiser(nn.Module, ABC):
         alpha_rate, sigma_rate = self.schedule.rates(t)
         eps = noise_from(self.schedule, x, x0, t)
         return expand(alpha_rate, x) * x0 + expand(sigma_rate, x) * eps
+
+
+def check_finite(x0: Tensor, t: Tensor) -> None:
+    """Refuse estimates that are not finite.
+
+    Arguments:
+        x0: estimates of x₀, shape (B, ...).
+        t: their time, shape () or (B,).
+
+    Raises:
+        InputError: with the time of the first that is not finite.
+    """
+    # A sum is not finite if a term is not, and takes a fifth of the time of looking at each.
+    if bool(torch.isfinite(x0.sum())):
+        return
+    finite = torch.isfinite(x0).flatten(1).all(1)
+    if not bool(finite.all()):
+        bad = t.expand(len(x0))[~finite.to(t.device)][0]
+        raise InputError(f"the model's output is not finite at t = {float(bad):.4g}")
 
 
 def noise_from(schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorefield.core.angle import angular_slope, log_angle, radius, time_at
 from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import Denoiser
+from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.ode import DormandPrince, Progress, Slope, Solver, root_mean_square
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
@@ -224,13 +224,6 @@ def _state(schedule: Schedule, w: Tensor, t: Tensor | float, like: Tensor) -> Te
     return (expand(radius(schedule, t), w) * w).to(like.dtype).reshape(like.shape)
 
 
-def _checked(x0: Tensor, t: Tensor) -> Tensor:
-    wrong = ~torch.isfinite(x0).flatten(1).all(1)
-    if bool(wrong.any()):
-        raise InputError(f"the model's output is not finite at t = {float(t[wrong][0]):.4g}")
-    return x0
-
-
 def _flow(
     denoiser: Denoiser,
     start: Tensor,
@@ -264,7 +257,8 @@ def _carried(
     @torch.no_grad()
     def slope(w: Tensor, log_theta: Tensor) -> Tensor:
         time = time_at(schedule, log_theta)
-        x0 = _checked(denoiser(_state(schedule, w, time, x), time, **cond), time)
+        x0 = denoiser(_state(schedule, w, time, x), time, **cond)
+        check_finite(x0, time)
         return angular_slope(w, x0.flatten(1).double(), log_theta)
 
     start = _turned(schedule, x, t)
@@ -285,7 +279,8 @@ def _with_divergence(
         w, time = state[:, :dim], time_at(schedule, log_theta)
         with torch.enable_grad():
             x = _state(schedule, w, time, like).requires_grad_()
-            x0 = _checked(denoiser(x, time, **cond), time)
+            x0 = denoiser(x, time, **cond)
+            check_finite(x0, time)
             traces = torch.stack([_quadratic(x0, x, e) for e in directions], 1)
         x0, traces = x0.detach().flatten(1).double(), traces.double()
         squares = torch.stack([e.flatten(1).double().square().sum(1) for e in directions], 1)

@@ -24,6 +24,21 @@ from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 
 
+def transition(schedule: Schedule, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and variance of the forward transition from s to t > s.
+
+        x_t = (α_t/α_s) x_s + √(σ_t² - (α_t/α_s)² σ_s²) z
+
+    Arguments:
+        schedule: the path.
+        s: the time to start from, shape ().
+        t: the time to get to, shape ().
+    """
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule(s), schedule(t)
+    kept = alpha_t / alpha_s
+    return kept, (sigma_t**2 - (kept * sigma_s) ** 2).clamp(min=0)
+
+
 @dataclass(frozen=True)
 class ForwardSDE:
     """The noising SDE of a schedule, dx = f(t) x dt + g(t) dw.

@@ -18,6 +18,7 @@ from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.levels import Levels
 from scorefield.core.schedules import Schedule
+from scorefield.core.sde import transition
 from scorefield.errors import InputError
 
 
@@ -103,7 +104,7 @@ def _left(alpha: Tensor, sigma: Tensor, variance: float) -> Tensor:
 
 def _step(schedule: Schedule, wrong: Tensor, t: Tensor, s: Tensor, variance: float) -> Tensor:
     (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    between = sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2
+    _, between = transition(schedule, s, t)
     weight = alpha_s * between / sigma_t**2
     small = between * sigma_s**2 / sigma_t**2
     wide = small + weight**2 * _left(alpha_t, sigma_t, variance)

@@ -14,7 +14,7 @@ from scorefield.core.objective import NULL_LABEL
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.recipes.recipe import Recipe
-from scorefield.samplers.base import Sampler, Step, trajectory
+from scorefield.samplers.base import Sampler, Step, starting_noise, trajectory
 from scorefield.samplers.noise import seeded
 
 BATCH = 256  # samples drawn at once, unless asked otherwise
@@ -143,6 +143,18 @@ class Model:
             noise=seeded(seed, range(first, first + n)),
             **cond,
         )
+
+    def noise(self, n: int, seed: int = 0, first: int = 0) -> Tensor:
+        """The noise that the trajectories of n samples start from, shape (n, ...), on the CPU.
+
+        Arguments:
+            n: how many.
+            seed: the seed of the whole set.
+            first: place of the first sample in the set.
+        """
+        _check_count(n, 1)
+        like = torch.empty(n, *self.spec.shape)
+        return starting_noise(self.denoiser.schedule, like, seeded(seed, range(first, first + n)))
 
     def labels(self, n: int, label: int | None = None, first: int = 0) -> Tensor | None:
         """The label of each of n samples, shape (n,), int64; none for an unconditional model.

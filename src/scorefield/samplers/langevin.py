@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
@@ -17,6 +17,27 @@ from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformLogSNR
 from scorefield.samplers.noise import Noise
+
+
+def langevin_step(
+    schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, size: float, noise: Noise
+) -> Tensor:
+    """A step of Langevin dynamics towards the marginal at t.
+
+        x + ½ δ ∇log p_t(x) + √δ z,   δ = size σ²
+
+    Arguments:
+        schedule: the path.
+        x: the state, shape (B, ...).
+        x0: the estimate of x₀ there, shape (B, ...).
+        t: the time, shape ().
+        size: δ/σ².
+        noise: called with a state, gives standard normal noise of its shape.
+    """
+    _, sigma = schedule(t)
+    # σ ∇log p = -ε̂
+    x = x - expand(0.5 * size * sigma, x) * noise_from(schedule, x, x0, t)
+    return x + expand(math.sqrt(size) * sigma, x) * noise(x)
 
 
 @dataclass(frozen=True)
@@ -61,14 +82,11 @@ class AnnealedLangevin(Sampler):
         for t, s in pairwise(times):
             x0 = denoise(x, t)
             yield Step(t, x, x0)
-            (alpha_t, _), (alpha_s, sigma_s) = schedule(t), schedule(s)
+            (alpha_t, _), (alpha_s, _) = schedule(t), schedule(s)
             if alpha_t == 0:
                 x = posterior_step(schedule, x, x0, t, s, 0.0, noise)
             else:
                 x = expand(alpha_s / alpha_t, x) * x
             for _ in range(self.langevin_steps):
-                # ½ δ ∇log p = -½ step_size σ ε̂
-                pull = expand(0.5 * self.step_size * sigma_s, x)
-                x = x - pull * noise_from(schedule, x, denoise(x, s), s)
-                x = x + expand(torch.sqrt(self.step_size * sigma_s**2), x) * noise(x)
+                x = langevin_step(schedule, x, denoise(x, s), s, self.step_size, noise)
         yield Step(times[-1], x, denoise(x, times[-1]))

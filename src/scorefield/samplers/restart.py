@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.schedules import Schedule
+from scorefield.core.sde import transition
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.flow import heun_step
@@ -111,10 +112,8 @@ def _restarted(
 ) -> Tensor:
     """From s up to the level ``high`` by the forward transition, and back by Heun's method."""
     top = schedule.time(-2 * math.log(high))
-    (alpha_s, sigma_s), (alpha_top, sigma_top) = schedule(s), schedule(top)
-    kept = alpha_top / alpha_s
-    spread = torch.sqrt((sigma_top**2 - (kept * sigma_s) ** 2).clamp(min=0))
-    x = expand(kept, x) * x + expand(spread, x) * noise(x)
+    kept, variance = transition(schedule, s, top)
+    x = expand(kept, x) * x + expand(torch.sqrt(variance), x) * noise(x)
     ends = [(sigma / alpha) ** (1 / RHO) for alpha, sigma in (schedule(top), schedule(s))]
     ramp = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     times = schedule.time(-2 * RHO * torch.log(ends[0] + ramp * (ends[1] - ends[0])))

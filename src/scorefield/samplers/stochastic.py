@@ -13,10 +13,11 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
-from scorefield.core.sde import reverse_drift
+from scorefield.core.sde import reverse_drift, transition
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, OneStep, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformTime
+from scorefield.samplers.langevin import langevin_step
 from scorefield.samplers.noise import Noise
 
 
@@ -100,11 +101,10 @@ class ReverseDiffusion(OneStep):
     def step(
         self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
     ) -> Tensor:
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+        alpha_t, sigma_t = schedule(t)
         if alpha_t == 0:
             return posterior_step(schedule, x, x0, t, s, 1.0, noise)
-        kept = alpha_t / alpha_s
-        between = (sigma_t**2 - (kept * sigma_s) ** 2).clamp(min=0)
+        kept, between = transition(schedule, s, t)
         mean = expand(2 - kept, x) * x
         mean = mean - expand(between / sigma_t, x) * noise_from(schedule, x, x0, t)
         return mean + expand(torch.sqrt(between), x) * noise(x)
@@ -163,13 +163,5 @@ class PredictorCorrector(Sampler):
             yield Step(t, x, x0)
             x = self.predictor.step(schedule, x, x0, t, s, noise)
             for _ in range(self.corrector_steps):
-                x = self._corrected(schedule, x, denoise(x, s), s, noise)
+                x = langevin_step(schedule, x, denoise(x, s), s, 4 * self.snr**2, noise)
         yield Step(times[-1], x, denoise(x, times[-1]))
-
-    def _corrected(
-        self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, noise: Noise
-    ) -> Tensor:
-        _, sigma = schedule(t)
-        # δ ∇log p = -2 snr² σ ε̂ and √(2δ) = 2 snr σ
-        x = x - expand(2 * self.snr**2 * sigma, x) * noise_from(schedule, x, x0, t)
-        return x + expand(2 * self.snr * sigma, x) * noise(x)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.oracles import EmpiricalDenoiser
+from scorefield.core.sde import transition
 from scorefield.models.model import Model
 from scorefield.recipes.catalog import SAMPLERS
 from scorefield.samplers.base import Sampler, sample
@@ -66,7 +66,7 @@ def regret(subject: Subject, place: Place) -> float:
 
 
 def _ideal(subject: Subject, x: Tensor, t: Tensor) -> Tensor:
-    ideal = EmpiricalDenoiser(subject.model.denoiser.schedule, subject.data).to(x.device)
+    ideal = subject.ideal.to(x.device)
     return torch.cat([ideal(part, t) for part in torch.split(x, 64)])
 
 
@@ -84,11 +84,9 @@ def martingale(subject: Subject, level: float, place: Place) -> float:
     """
     s, t = subject.time(level / 2), subject.time(level)
     _, x = subject.noised(s, place, subject.count, key=4)
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = map(subject.model.denoiser.schedule, (s, t))
-    ratio = alpha_t / alpha_s
-    spread = torch.sqrt((sigma_t**2 - (ratio * sigma_s) ** 2).clamp(min=0))
+    kept, variance = transition(subject.model.denoiser.schedule, s, t)
     fresh = torch.randn(x.shape, generator=subject.generator(5)).to(x)
-    noisier = expand(ratio, x) * x + expand(spread, x) * fresh
+    noisier = expand(kept, x) * x + expand(torch.sqrt(variance), x) * fresh
     return _slope(subject.denoise(noisier, t, place), subject.denoise(x, s, place))
 
 

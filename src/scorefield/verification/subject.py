@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.objective import NULL_LABEL
+from scorefield.core.oracles import EmpiricalDenoiser
 from scorefield.models.model import Model
 from scorefield.verification.claims import Place
 
@@ -42,6 +43,11 @@ class Subject:
         if self.model.classes and self.label != NULL_LABEL and arrays.label is not None:
             indices = indices[arrays.label[indices] == self.label]
         return arrays.batch(indices[:POINTS].sort().values)[0]
+
+    @cached_property
+    def ideal(self) -> EmpiricalDenoiser:
+        """The ideal denoiser of the points."""
+        return EmpiricalDenoiser(self.model.denoiser.schedule, self.data)
 
     @cached_property
     def count(self) -> int:
