@@ -32,6 +32,9 @@ ALLOWED = {
     "models": LEAVES | {"core", "samplers", "nets", "data", "recipes", "models"},
     "verification": LEAVES
     | {"core", "samplers", "guidance", "data", "recipes", "models", "verification"},
+    "doctor": LEAVES | {"core", "samplers", "nets", "data", "viz", "recipes", "doctor"},
+    "evaluation": LEAVES
+    | {"core", "samplers", "guidance", "nets", "data", "viz", "recipes", "models", "evaluation"},
     "training": LEAVES
     | {"core", "samplers", "nets", "data", "viz", "recipes", "models", "training"},
 }
@@ -40,7 +43,7 @@ THIRD_PARTY = {
     "atomic": set(),
     "core": {"torch"},
     "nets": {"torch"},
-    "data": {"torch", "numpy", "pooch", "requests"},
+    "data": {"torch", "numpy", "PIL", "pooch", "requests", "datasets"},
     "samplers": {"torch"},
     "guidance": {"torch"},
     "verification": {"torch"},

@@ -48,12 +48,32 @@ def test_real_numbers_stay_what_they_are():
     assert DataSpec((1, 4, 4)).is_image
 
 
+def test_vectors_have_units_for_the_model_and_return_to_their_own():
+    spec = DataSpec(
+        (2,), levels=None, low=None, high=None, center=(1000.0, -2.0), scale=(50.0, 4.0)
+    )
+    x = torch.tensor([[1000.0, -2.0], [1050.0, 2.0], [900.0, -10.0]])
+    assert torch.equal(spec.to_model(x), torch.tensor([[0.0, 0.0], [1.0, 1.0], [-2.0, -2.0]]))
+    assert np.allclose(spec.to_arrays(spec.to_model(x)), x)
+
+
+def test_sixteen_bits_are_as_exact_as_eight():
+    levels = torch.tensor([0, 1, 32767, 65535], dtype=torch.int32).to(torch.uint16)
+    arrays = described(levels.reshape(4, 1, 1, 1), levels=65536)
+    x, _ = arrays.batch(torch.arange(4))
+    assert x.flatten().double().tolist() == pytest.approx(
+        [2 * v / 65535 - 1 for v in (0, 1, 32767, 65535)], abs=1e-7
+    )
+    with pytest.raises(InputError, match=r"256 levels must be stored as uint8"):
+        described(levels.reshape(4, 1, 1, 1))
+
+
 def test_batches_are_converted_as_they_are_asked_for():
-    arrays = Arrays(LEVELS, torch.tensor([3, 7]), DataSpec((2, 8, 8), classes=10))
+    arrays = Arrays(x=LEVELS, label=torch.tensor([3, 7]), spec=DataSpec((2, 8, 8), classes=10))
     x, label = arrays.batch(torch.tensor([1, 1, 0]))
     assert torch.equal(x, arrays.spec.to_model(LEVELS)[[1, 1, 0]])
     assert label.tolist() == [7, 7, 3]
-    assert Arrays(LEVELS, None, arrays.spec).batch(torch.tensor([0]))[1] is None
+    assert Arrays(x=LEVELS, label=None, spec=arrays.spec).batch(torch.tensor([0]))[1] is None
     assert len(arrays) == 2
 
 
@@ -102,7 +122,7 @@ def test_measured_moments_are_in_the_models_units_for_vectors_of_levels_too():
             "finite numbers, got NaN or infinity",
         ),
         (torch.full((3, 1, 2, 2), 9, dtype=torch.uint8), {}, "all samples are equal"),
-        (torch.zeros(3, 1, 2, 2), {}, "256 levels must be stored as uint8, got torch.float32"),
+        (torch.zeros(3, 1, 2, 2), {}, "256 levels must be stored as uint8, got float32"),
     ],
     ids=["empty", "above", "below", "nan", "infinite", "equal", "dtype"],
 )

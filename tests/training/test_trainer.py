@@ -328,7 +328,7 @@ def test_training_learns_a_distribution(tmp_path):
 
     def distance(denoiser):
         """Root mean square of the distance to the exact denoiser, over x_t of the data."""
-        x0 = trainer.arrays.x[:1000]
+        x0 = trainer.data.x[:1000]
         found = []
         for t in torch.linspace(0.1, 0.9, 9, dtype=torch.float64):
             alpha, sigma = (float(v) for v in exact.schedule(t))

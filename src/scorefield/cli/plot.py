@@ -63,9 +63,9 @@ def grid(
         raise InputError(f"the number of images must be at least 1, got {n}")
     datasets = next(kinds for noun, kinds in CATALOG.values() if noun == "dataset")
     if source in datasets:
-        arrays = datasets[source]().load("train")
-        x, _ = arrays.batch(torch.arange(min(n, len(arrays))))
-        drawn = picture(x, arrays.spec, columns=columns, title=source)
+        data = datasets[source]().load("train")
+        x, _ = data.batch(torch.arange(min(n, len(data))))
+        drawn = picture(x, data.spec, columns=columns, title=source)
     elif source.endswith(".npz"):
         drawn = image_grid(_images(Path(source))[:n], columns)
     else:

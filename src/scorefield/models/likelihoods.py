@@ -71,10 +71,10 @@ def data_of(
         raise InputError(f"the number of samples must be at least 1, got {n}")
     if label not in ("data", "none"):
         raise InputError(f"label must be 'data' or 'none', got '{label}'")
-    arrays = model.recipe.data.load(split)
-    if arrays.spec.shape != model.spec.shape:
-        raise InputError(f"the model is for {model.spec.shape}, the data are {arrays.spec.shape}")
-    x, found = arrays.batch(torch.arange(min(n, len(arrays))))
+    data = model.recipe.data.load(split)
+    if data.spec.shape != model.spec.shape:
+        raise InputError(f"the model is for {model.spec.shape}, the data are {data.spec.shape}")
+    x, found = data.batch(torch.arange(min(n, len(data))))
     if model.classes == 0 or found is None:
         return x, None
     return x, found if label == "data" else torch.full_like(found, NULL_LABEL)

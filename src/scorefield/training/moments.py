@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from scorefield.core.moments import Basis, Moments, PrincipalBasis, moments_from, plain_basis
-from scorefield.data.base import Arrays
+from scorefield.data.base import Data
 
 PRINCIPAL = 1024  # numbers in a sample up to which principal directions are worth their D² numbers
 BLOCK = 4096
 
 
-def measured_moments(arrays: Arrays) -> Moments:
+def measured_moments(data: Data) -> Moments:
     """The moments of all data and of each class.
 
     Small samples are described along their principal directions, exactly; large images along cosines,
@@ -22,14 +23,14 @@ def measured_moments(arrays: Arrays) -> Moments:
     variances along the same basis.
 
     Arguments:
-        arrays: the data.
+        data: the data.
     """
-    basis = _basis(arrays)
-    groups = max(arrays.spec.classes, 0) + 1
-    dim = arrays.x[0].numel()
+    basis = _basis(data)
+    groups = max(data.spec.classes, 0) + 1
+    dim = math.prod(data.spec.shape)
     count = torch.zeros(groups, 1, dtype=torch.float64)
     total, square = torch.zeros(2, groups, dim, dtype=torch.float64)
-    for x, label in _blocks(arrays):
+    for x, label in _blocks(data):
         coordinates = basis.coordinates(x).double()
         for group, rows in _members(coordinates, label, groups):
             count[group] += len(rows)
@@ -40,12 +41,12 @@ def measured_moments(arrays: Arrays) -> Moments:
     mean = torch.where(empty, total[-1] / count[-1], total / count.clamp(min=1))
     second = torch.where(empty, square[-1] / count[-1], square / count.clamp(min=1))
     found = {"mean": mean, "variances": (second - mean**2).clamp(min=0), **basis.tensors()}
-    return moments_from(found, arrays.spec.shape)
+    return moments_from(found, data.spec.shape)
 
 
-def _blocks(arrays: Arrays) -> Iterator[tuple[Tensor, Tensor | None]]:
-    for indices in torch.split(torch.arange(len(arrays)), BLOCK):
-        yield arrays.batch(indices)
+def _blocks(data: Data) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for indices in torch.split(torch.arange(len(data)), BLOCK):
+        yield data.batch(indices)
 
 
 def _members(
@@ -58,13 +59,13 @@ def _members(
     yield groups - 1, coordinates
 
 
-def _basis(arrays: Arrays) -> Basis:
-    shape = arrays.spec.shape
-    small = arrays.x[0].numel() <= PRINCIPAL
-    width = arrays.x[0].numel() if small else shape[0]
+def _basis(data: Data) -> Basis:
+    shape = data.spec.shape
+    small = math.prod(data.spec.shape) <= PRINCIPAL
+    width = math.prod(data.spec.shape) if small else shape[0]
     total, product, count = torch.zeros(width), torch.zeros(width, width), 0
     total, product = total.double(), product.double()
-    for x, _ in _blocks(arrays):
+    for x, _ in _blocks(data):
         rows = x.flatten(1) if small else x.movedim(1, -1).flatten(0, -2)
         total += rows.sum(0).double()
         product += (rows.T @ rows).double()

@@ -86,8 +86,8 @@ class Trainer:
         wanted = stored or recipe
         if wanted is None:
             raise InputError(f"there is no run in {out} to resume")
-        self.arrays = wanted.data.load("train")
-        self.spec = self.arrays.spec
+        self.data = wanted.data.load("train")
+        self.spec = self.data.spec
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
             raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
@@ -96,13 +96,13 @@ class Trainer:
         self.accelerator = _accelerator(self.out, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
-            self.denoiser = self.recipe.build(self.spec, measured_moments(self.arrays))
+            self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.optimizers = build_optimizers(
             self.network, self.training.optimizer, self.training.lr, self.training.weight_decay
         )
         self.average = PowerAverage(self.network, self.training.ema)
-        self.order = ShuffledOrder(len(self.arrays), self.training.batch, self.training.seed)
+        self.order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.generator = torch.Generator()
         self.position = Position()
         if states:
@@ -223,7 +223,7 @@ class Trainer:
     def _backward(self, engine: Engine, step: int) -> float:
         """Gradients of the loss of a step, in as many parts as the recipe says; returns the loss."""
         device, world = self.accelerator.device, self.accelerator.num_processes
-        x0, label = self.arrays.batch(self.order(step))
+        x0, label = self.data.batch(self.order(step))
         self.generator.manual_seed(stream(self.training.seed, NOISE, step))
         t, eps, label = self.recipe.objective.draw(
             self.denoiser.schedule, x0, label, self.generator

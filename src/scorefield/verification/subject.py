@@ -38,11 +38,11 @@ class Subject:
     @cached_property
     def data(self) -> Tensor:
         """Training points in the model's units: all, or a fixed choice of `POINTS` of them."""
-        arrays = self.model.recipe.data.load()
-        indices = torch.randperm(len(arrays), generator=self.generator(1))
-        if self.model.classes and self.label != NULL_LABEL and arrays.label is not None:
-            indices = indices[arrays.label[indices] == self.label]
-        return arrays.batch(indices[:POINTS].sort().values)[0]
+        data = self.model.recipe.data.load()
+        indices = torch.randperm(len(data), generator=self.generator(1))
+        if self.model.classes and self.label != NULL_LABEL and data.label is not None:
+            indices = indices[data.label[indices] == self.label]
+        return data.batch(indices[:POINTS].sort().values)[0]
 
     @cached_property
     def ideal(self) -> EmpiricalDenoiser:

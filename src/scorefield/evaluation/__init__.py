@@ -1,0 +1,1 @@
+"""How good samples are: features, distances with their uncertainty, memorisation, tuning."""
