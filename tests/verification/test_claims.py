@@ -18,6 +18,8 @@ def outcome(claim, dtype=torch.float64):
     return finding
 
 
+# Every claim is tried by `scorefield verify`, which CI runs; so these repeat it.
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", FAST, ids=lambda c: c.name)
 def test_claim_holds(claim):
     finding = outcome(claim)
