@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import scorefield
+import scorefield.evaluation
 import scorefield.models
 import scorefield.recipes
 import scorefield.training
@@ -32,7 +33,6 @@ ALLOWED = {
     "models": LEAVES | {"core", "samplers", "nets", "data", "recipes", "models"},
     "verification": LEAVES
     | {"core", "samplers", "guidance", "data", "recipes", "models", "verification"},
-    "doctor": LEAVES | {"core", "samplers", "nets", "data", "viz", "recipes", "doctor"},
     "evaluation": LEAVES
     | {"core", "samplers", "guidance", "nets", "data", "viz", "recipes", "models", "evaluation"},
     "training": LEAVES
@@ -43,7 +43,7 @@ THIRD_PARTY = {
     "atomic": set(),
     "core": {"torch"},
     "nets": {"torch"},
-    "data": {"torch", "numpy", "PIL", "pooch", "requests", "datasets"},
+    "data": {"torch", "numpy", "pooch", "requests"},
     "samplers": {"torch"},
     "guidance": {"torch"},
     "verification": {"torch"},
@@ -51,6 +51,7 @@ THIRD_PARTY = {
 LAZY = {"matplotlib", "av", "tensorboard", "accelerate", "pooch", "requests", "pydantic", "rich"}
 FRONT_DOORS = {
     "scorefield": scorefield,
+    "scorefield.evaluation": scorefield.evaluation,
     "scorefield.recipes": scorefield.recipes,
     "scorefield.models": scorefield.models,
     "scorefield.training": scorefield.training,

@@ -1,1 +1,6 @@
-"""How good samples are: features, distances with their uncertainty, memorisation, tuning."""
+"""How good samples are: features that fit the data, and distances between sets of them."""
+
+from scorefield.evaluation.digits import digit_classifier, digit_features
+from scorefield.evaluation.metrics import frechet_distance, frechet_from_moments
+
+__all__ = ["digit_classifier", "digit_features", "frechet_distance", "frechet_from_moments"]

@@ -1,1 +1,0 @@
-"""Data looked at before training: what they are, what is wrong with them, and a recipe that fits them."""
