@@ -43,7 +43,7 @@ def variants(cls):
         elif isinstance(default, bool):
             yield cls(**{field.name: not default})
         elif isinstance(default, float) and math.isfinite(default):
-            yield cls(**{field.name: default * 0.875 + 0.015625})
+            yield cls(**{field.name: default * 0.875 + 0.013671875})
 
 
 @every_entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from scorefield.core import ddpm, objective, parameterizations, schedules
 from scorefield.data import base as data_base
-from scorefield.data import mnist, toy
+from scorefield.data import mnist, toy, toy_modes
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
@@ -125,6 +125,9 @@ DATASETS: dict[str, type[data_base.Dataset]] = {
     "moons": toy.Moons,
     "checkerboard": toy.Checkerboard,
     "swiss-roll": toy.SwissRoll,
+    "eight-gaussians": toy_modes.EightGaussians,
+    "pinwheel": toy_modes.Pinwheel,
+    "rings": toy_modes.Rings,
 }
 
 # An interface, what it is called in an error, and the kinds of it.
