@@ -43,7 +43,7 @@ def test_an_image_does_not_depend_on_its_batch(some):
 
 
 def test_worse_images_are_further_away(some):
-    """Blur and noise of growing strength move a set away from another of the same kind."""
+    """Noise of growing strength moves a set away from another of the same kind."""
     images, _ = some
     near, other = digit_features(images[:1000])[0], images[1000:]
     noise = torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
