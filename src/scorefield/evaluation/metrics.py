@@ -40,7 +40,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
             f"features must be of equal width, got {a.shape[1]} and {b.shape[1]} numbers"
         )
     a, b = a.double(), b.double()
-    return frechet_from_moments(a.mean(0), _covariance(a), b.mean(0), _covariance(b))
+    cov_a, cov_b = (torch.cov(x.T).reshape(x.shape[1], x.shape[1]) for x in (a, b))
+    return frechet_from_moments(a.mean(0), cov_a, b.mean(0), cov_b)
 
 
 def frechet_from_moments(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
@@ -63,8 +64,3 @@ def frechet_from_moments(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: T
     product = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0)
     apart = (mean_a - mean_b).square().sum()
     return float(apart + cov_a.trace() + cov_b.trace() - 2 * product.sqrt().sum())
-
-
-def _covariance(features: Tensor) -> Tensor:
-    centred = features - features.mean(0)
-    return centred.T @ centred / (len(features) - 1)

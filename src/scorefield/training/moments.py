@@ -61,8 +61,8 @@ def _members(
 
 def _basis(data: Data) -> Basis:
     shape = data.spec.shape
-    small = math.prod(data.spec.shape) <= PRINCIPAL
-    width = math.prod(data.spec.shape) if small else shape[0]
+    small = math.prod(shape) <= PRINCIPAL
+    width = math.prod(shape) if small else shape[0]
     total, product, count = torch.zeros(width), torch.zeros(width, width), 0
     total, product = total.double(), product.double()
     for x, _ in _blocks(data):
