@@ -8,9 +8,10 @@ import torch
 from scipy import stats
 
 from scorefield.data.toy import Checkerboard, Mixture, Moons, Ramp, Spiral, SwissRoll
+from scorefield.data.toy_modes import EightGaussians, Pinwheel, Rings
 from scorefield.errors import InputError
 
-KINDS = [Mixture, Ramp, Spiral, Moons, Checkerboard, SwissRoll]
+KINDS = [Mixture, Ramp, Spiral, Moons, Checkerboard, SwissRoll, EightGaussians, Pinwheel, Rings]
 SIGNIFICANT = 1e-3  # a fixed seed either passes or does not; a wrong law has p < 1e-10 here
 
 

@@ -58,6 +58,27 @@ def test_rings_have_four_radii_and_no_direction(drawn):
     assert spread.tolist() == pytest.approx([0.1, 0.1], rel=0.02)
 
 
+def test_pinwheel_arms_are_equal_and_of_the_stated_width(drawn):
+    u, z = drawn
+    x = Pinwheel().draw(u, z)
+    bend = 0.25 * (1 + 0.3 * z[:, 0]).exp()
+    straight = torch.complex(x[:, 0], x[:, 1]) * torch.polar(torch.ones_like(bend), -bend)
+    arm = torch.round(straight.angle() / (2 * math.pi / 5)) % 5
+    assert stats.chisquare(arm.long().bincount(minlength=5).numpy()).pvalue > 1e-3
+    point = straight * torch.polar(torch.ones_like(bend), -2 * math.pi / 5 * arm)
+    # Near the centre the arms meet; beyond ½ a point is 3.6 standard deviations from the next arm.
+    across = point.imag[point.real > 0.5].numpy()
+    assert stats.kstest(across, stats.norm(0, 0.1).cdf).pvalue > 1e-3
+
+
+def test_rings_are_whole(drawn):
+    x = Rings(noise=0.0).draw(*drawn)
+    ring = (4 * x.norm(dim=1)).round().long() - 1
+    octant = torch.floor(torch.atan2(x[:, 1], x[:, 0]) / (math.pi / 4)).long() + 4
+    table = (8 * ring + octant.clamp(0, 7)).bincount(minlength=32)
+    assert stats.chisquare(table.numpy()).pvalue > 1e-3
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

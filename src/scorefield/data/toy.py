@@ -44,6 +44,18 @@ class Toy(Dataset):
 
 
 @dataclass(frozen=True)
+class NoisyToy(Toy):
+    """Points near a curve: Gaussian noise of one standard deviation is part of the formula."""
+
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.noise >= 0:
+            raise InputError(f"noise must be at least 0, got {self.noise}")
+
+
+@dataclass(frozen=True)
 class Mixture(Toy):
     """Two Gaussians on a line, the 1-D example of the minimal diffusion tutorial.
 
@@ -112,7 +124,7 @@ class Spiral(Toy):
 
 
 @dataclass(frozen=True)
-class Moons(Toy):
+class Moons(NoisyToy):
     """Two interleaving half circles with Gaussian noise.
 
         x = (cos πu, sin πu)  or  (1 - cos πu, ½ - sin πu),   plus noise z
@@ -126,11 +138,6 @@ class Moons(Toy):
     """
 
     noise: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.noise >= 0:
-            raise InputError(f"noise must be at least 0, got {self.noise}")
 
     def draw(self, u: Tensor, z: Tensor) -> Tensor:
         cos, sin = torch.cos(math.pi * u[:, 0]), torch.sin(math.pi * u[:, 0])
@@ -158,7 +165,7 @@ class Checkerboard(Toy):
 
 
 @dataclass(frozen=True)
-class SwissRoll(Toy):
+class SwissRoll(NoisyToy):
     """A rolled-up strip seen from the side, with Gaussian noise.
 
         θ = 1.5π (1 + 2u),   x = θ (cos θ, sin θ) + noise z
@@ -173,11 +180,6 @@ class SwissRoll(Toy):
     """
 
     noise: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.noise >= 0:
-            raise InputError(f"noise must be at least 0, got {self.noise}")
 
     def draw(self, u: Tensor, z: Tensor) -> Tensor:
         theta = 1.5 * math.pi * (1 + 2 * u[:, 0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scorefield.data.toy import Toy
+from scorefield.data.toy import NoisyToy, Toy
 from scorefield.errors import InputError
 
 
@@ -49,7 +49,7 @@ class Pinwheel(Toy):
         seed: fixes the draw.
 
     Reference: Johnson et al. 2016, Composing graphical models with neural networks, fig. 1.
-        arXiv:1603.06277
+        arXiv:1603.06277, whose usual code turns the other way: ours is its mirror image.
     """
 
     def draw(self, u: Tensor, z: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Pinwheel(Toy):
 
 
 @dataclass(frozen=True)
-class Rings(Toy):
+class Rings(NoisyToy):
     """Four rings about one centre, with Gaussian noise.
 
         x = r (cos 2πu, sin 2πu) + noise z,   r ~ U{¼, ½, ¾, 1}
@@ -74,11 +74,6 @@ class Rings(Toy):
     """
 
     noise: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.noise >= 0:
-            raise InputError(f"noise must be at least 0, got {self.noise}")
 
     def draw(self, u: Tensor, z: Tensor) -> Tensor:
         angle = 2 * math.pi * u[:, :1]
