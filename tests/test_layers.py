@@ -43,12 +43,22 @@ THIRD_PARTY = {
     "atomic": set(),
     "core": {"torch"},
     "nets": {"torch"},
-    "data": {"torch", "numpy", "pooch", "requests"},
+    "data": {"torch", "numpy", "pooch", "requests", "rich", "PIL", "datasets"},
     "samplers": {"torch"},
     "guidance": {"torch"},
     "verification": {"torch"},
 }
-LAZY = {"matplotlib", "av", "tensorboard", "accelerate", "pooch", "requests", "pydantic", "rich"}
+LAZY = {
+    "matplotlib",
+    "av",
+    "tensorboard",
+    "accelerate",
+    "pooch",
+    "requests",
+    "pydantic",
+    "rich",
+    "datasets",
+}
 FRONT_DOORS = {
     "scorefield": scorefield,
     "scorefield.evaluation": scorefield.evaluation,

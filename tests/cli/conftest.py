@@ -5,12 +5,14 @@ import hashlib
 import json
 import shutil
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scorefield.cli.main import main
-from scorefield.data import mnist
+from scorefield.data import published
+from scorefield.data.idx_sets import FILES
 
 IMAGE = ["network.width=8", "network.heads=2", "training.batch=16", "training.compile=off"]
 IMAGE += ["training.precision=fp32", "sampling.steps=4"]
@@ -40,7 +42,7 @@ def written(folder):
     arrays = [rng.integers(0, 256, (40, 12, 12)), np.arange(40) % 10]
     hashes = {}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(mnist.FILES["train"], arrays, strict=True):
+    for name, array in zip(FILES["train"], arrays, strict=True):
         header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
         content = header + array.astype(np.uint8).tobytes()
         zipped = gzip.compress(content, mtime=0)
@@ -54,7 +56,8 @@ def made(tmp_path_factory):
     """Where the runs and the data are."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnist, "HASHES", written(folder / "digits"))
+        small = replace(published.MNIST, hashes=written(folder / "digits"))
+        patch.setattr(published, "MNIST", small)
         words = ["train", "mnist", f"data.root={folder / 'digits'}", *IMAGE, "--budget", "6steps"]
         assert main([*words, "-o", str(folder / "images")]) == 0
     words = ["train", "moons", *POINT, "--budget", "6steps"]
@@ -65,7 +68,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def digits(made, monkeypatch):
     """A folder of digits that `mnist` takes for the real ones."""
-    names = mnist.FILES["train"]
+    names = FILES["train"]
     files = {name: (made / "digits" / f"{name}.gz").read_bytes() for name in names}
     hashes = {
         name: (
@@ -74,7 +77,7 @@ def digits(made, monkeypatch):
         )
         for name, zipped in files.items()
     }
-    monkeypatch.setattr(mnist, "HASHES", hashes)
+    monkeypatch.setattr(published, "MNIST", replace(published.MNIST, hashes=hashes))
     monkeypatch.delenv("SCOREFIELD_DATA", raising=False)
     return made / "digits"
 

@@ -6,6 +6,7 @@ import http.server
 import json
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pooch
@@ -15,7 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from scorefield.cli.main import main
-from scorefield.data import mnist
+from scorefield.data import published
+from scorefield.data.idx_sets import FILES
 
 TINY = ["data.size=64", "training.batch=16", "--budget", "2steps", "-o", "out"]
 
@@ -106,7 +108,7 @@ def test_train_from_a_broken_file(here, refused, content, expected):
 
 
 def test_train_on_damaged_data(here, refused, digits):
-    images, labels = (digits / f"{name}.gz" for name in mnist.FILES["train"])
+    images, labels = (digits / f"{name}.gz" for name in FILES["train"])
     folder = here / "data"
     folder.mkdir()
     (folder / images.name).write_bytes(images.read_bytes()[:-200])
@@ -162,16 +164,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_an_interrupted_download(here, refused, digits, monkeypatch):
+def test_an_interrupted_download(here, refused, digits, monkeypatch, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")  # what was fetched stays there, for the next time
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with contextlib.closing(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         server.close = server.server_close
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
-        (here / "cache").mkdir()
-        monkeypatch.setattr(mnist, "MIRRORS", (f"{address}/gone/", f"{address}/cut/"))
-        monkeypatch.setattr(mnist, "cache_folder", lambda: here / "cache")
+        mirrors = (f"{address}/gone/", f"{address}/cut/")
+        monkeypatch.setattr(published, "MNIST", replace(published.MNIST, mirrors=mirrors))
+        monkeypatch.setattr(published, "cache_folder", lambda: cache)
         for handler in pooch.get_logger().handlers:
             monkeypatch.setattr(handler, "stream", sys.stderr)  # where a new process has it
         try:

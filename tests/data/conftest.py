@@ -6,13 +6,15 @@ import hashlib
 import http.server
 import struct
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scorefield.data import mnist
+from scorefield.data import published
+from scorefield.data.idx_sets import FILES
 
-NAMES = [name for split in ("train", "test") for name in mnist.FILES[split]]
+NAMES = [name for split in ("train", "test") for name in FILES[split]]
 
 
 def idx_bytes(array):
@@ -42,7 +44,7 @@ def files(monkeypatch):
         )
         for name, content in made.items()
     }
-    monkeypatch.setattr(mnist, "HASHES", hashes)
+    monkeypatch.setattr(published, "MNIST", replace(published.MNIST, hashes=hashes))
     return made
 
 
@@ -65,11 +67,15 @@ class Site:
 
     def __init__(self):
         self.pages, self.asked, self.address = {}, [], ""
+        self.ranges, self.ranges_asked = False, []
 
 
 @pytest.fixture
 def site(monkeypatch):
-    """A web server on this machine; a page is its bytes, or (bytes sent, length promised)."""
+    """A web server on this machine; a page is its bytes, or (bytes sent, length promised).
+
+    It knows no Range, unless ``ranges`` is set.
+    """
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     site = Site()
 
@@ -80,8 +86,19 @@ def site(monkeypatch):
             if page is None:
                 self.send_error(404)
                 return
+            asked = self.headers.get("Range")
+            site.ranges_asked.append(asked)
             body, length = page if isinstance(page, tuple) else (page, len(page))
-            self.send_response(200)
+            if asked and site.ranges:
+                begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if begin >= length:
+                    self.send_error(416)
+                    return
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {begin}-{length - 1}/{length}")
+                body, length = body[begin:], length - begin
+            else:
+                self.send_response(200)
             self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(body)

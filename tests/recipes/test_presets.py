@@ -21,10 +21,13 @@ from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras
 
 IMAGES = DataSpec((1, 28, 28), 10, mean=(-0.74,), sigma_data=0.62)
+COLOUR = DataSpec((3, 32, 32), 10, mean=(-0.05, -0.04, -0.1), sigma_data=0.5)
+SMALL = DataSpec((1, 8, 8), 10, 17, mean=(-0.39,), sigma_data=0.75)
 POINTS = DataSpec((2,), 0, None, None, None, (0.0, 0.0), 1.0)
 LINE = DataSpec((1,), 0, None, None, None, (0.0,), 1.0)
 PROMISED = [
     *("mnist", "mnist10k", "mnist-vp", "mnist-subvp", "mnist-ve", "mnist-ddpm", "mnist-flow"),
+    *("fashion-mnist", "kmnist", "cifar10", "cifar100", "digits"),
     *("moons", "spiral", "mixture-1d"),
 ]
 
@@ -38,7 +41,8 @@ def test_every_preset_is_found_travels_and_computes(name):
     recipe = find_recipe(name)
     assert recipe is RECIPES[name]
     assert from_dict(Recipe, json.loads(json.dumps(to_dict(recipe)))) == recipe
-    spec = IMAGES if "mnist" in name else LINE if "1d" in name else POINTS
+    kinds = {"mnist": IMAGES, "cifar": COLOUR, "digits": SMALL, "1d": LINE}
+    spec = next((spec for word, spec in kinds.items() if word in name), POINTS)
     denoiser = recipe.build(spec)
     label = {"label": torch.tensor([3])} if spec.classes else {}
     x0 = denoiser(torch.randn(1, *spec.shape), torch.tensor(0.5), **label)

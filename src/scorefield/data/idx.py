@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import struct
 import zlib
 from pathlib import Path
@@ -15,25 +14,22 @@ from torch import Tensor
 from scorefield.errors import InputError
 
 
-def read_idx(path: Path, sha256: str | None = None) -> Tensor:
-    """The array in an IDX file of unsigned bytes, raw or gzipped, as a uint8 tensor.
+def read_unpacked(path: Path) -> tuple[bytes, bytes]:
+    """A file's bytes as stored and as unpacked; the same object if it is not gzipped.
 
     Arguments:
         path: the file; gzip is recognized by its content.
-        sha256: what the unpacked file must hash to, if known.
 
     Raises:
-        InputError: when the file is missing, damaged, or not what the hash says.
+        InputError: when the file is missing or its packing is damaged.
     """
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        stored = path.read_bytes()
+        if stored[:2] == b"\x1f\x8b":
+            return stored, gzip.decompress(stored)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise InputError(f"{path} is damaged: its sha256 is {found[:12]}…, not {sha256[:12]}…")
-    return parse_idx(content, str(path))
+    return stored, stored
 
 
 def parse_idx(content: bytes, name: str) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from scorefield.core import ddpm, objective, parameterizations, schedules
 from scorefield.data import base as data_base
-from scorefield.data import mnist, toy, toy_modes
+from scorefield.data import cifar, digits, idx_sets, mnist, toy, toy_modes
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
@@ -119,6 +119,11 @@ NETWORKS: dict[str, type[nets_base.NetworkConfig]] = {
 DATASETS: dict[str, type[data_base.Dataset]] = {
     "mnist": mnist.MNIST,
     "mnist10k": mnist.MNIST10k,
+    "fashion-mnist": idx_sets.FashionMNIST,
+    "kmnist": idx_sets.KMNIST,
+    "cifar10": cifar.CIFAR10,
+    "cifar100": cifar.CIFAR100,
+    "digits": digits.Digits,
     "mixture": toy.Mixture,
     "ramp": toy.Ramp,
     "spiral": toy.Spiral,

@@ -17,6 +17,9 @@ from scorefield.core.objective import (
 )
 from scorefield.core.parameterizations import EDM, Noise, Velocity
 from scorefield.core.schedules import VE, VP, Flow, SubVP
+from scorefield.data.cifar import CIFAR10, CIFAR100
+from scorefield.data.digits import Digits
+from scorefield.data.idx_sets import KMNIST, FashionMNIST
 from scorefield.data.mnist import MNIST, MNIST10k
 from scorefield.data.toy import Mixture, Moons, Spiral
 from scorefield.errors import InputError, unknown
@@ -36,6 +39,15 @@ _MNIST = Recipe(
 
 _VP = replace(_MNIST, schedule=VP(), objective=Objective(times=UniformTimes()))
 
+# Colour needs a wider network, a level more, and hours in place of minutes.
+_CIFAR = replace(
+    _MNIST,
+    data=CIFAR10(),
+    network=UNetConfig(width=96, multipliers=(1, 2, 2), blocks=2, attention=(1,)),
+    objective=Objective(times=LogNormalTimes(mean=-1.2, std=1.2)),  # as Karras et al. 2022 have it
+    training=replace(_MNIST.training, budget="8h"),
+)
+
 _TOY = Recipe(
     data=Moons(),
     network=MLPConfig(),
@@ -49,6 +61,11 @@ _TOY = Recipe(
 RECIPES: dict[str, Recipe] = {
     "mnist": _MNIST,
     "mnist10k": replace(_MNIST, data=MNIST10k()),
+    "fashion-mnist": replace(_MNIST, data=FashionMNIST()),
+    "kmnist": replace(_MNIST, data=KMNIST()),
+    "cifar10": _CIFAR,
+    "cifar100": replace(_CIFAR, data=CIFAR100()),
+    "digits": replace(_MNIST, data=Digits(), network=UNetConfig(patch=1, dropout=0.1)),
     "mnist-vp": _VP,
     "mnist-subvp": replace(_VP, schedule=SubVP()),
     "mnist-ve": replace(_VP, schedule=VE(sigma_min=0.01, sigma_max=50.0)),
