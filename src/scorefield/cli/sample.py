@@ -138,6 +138,7 @@ def _write(
     if out.suffix == ".npz":
         stored: dict[str, Any] = {"images" if model.spec.is_image else "samples": arrays}
         stored |= {} if labels is None else {"labels": labels.numpy()}
+        stored |= {"columns": np.array(model.spec.columns)} if model.spec.columns else {}
         with whole_file(out) as temporary:
             np.savez_compressed(temporary, **stored)
         return

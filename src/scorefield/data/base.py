@@ -32,6 +32,7 @@ class DataSpec:
         center: what is subtracted from each number of real vectors to get the model's units; none for 0.
         scale: what it is then divided by; none for 1.
         class_names: what the classes are called, in order; none if they have numbers only.
+        columns: what the numbers of a vector are called, in order; none if they have no names.
     """
 
     shape: tuple[int, ...]
@@ -44,6 +45,7 @@ class DataSpec:
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def is_image(self) -> bool:
@@ -51,8 +53,11 @@ class DataSpec:
         return len(self.shape) == 3
 
     def _units(self) -> tuple[Tensor, Tensor]:
-        """Center and scale, shapes that broadcast against (B, D)."""
-        return torch.tensor(self.center or (0.0,)), torch.tensor(self.scale or (1.0,))
+        """Center and scale in float64, shapes that broadcast against (B, D) or (B, C, L)."""
+        axes = [1] * (len(self.shape) - 1)
+        center = torch.tensor(self.center or (0.0,), dtype=torch.float64)
+        scale = torch.tensor(self.scale or (1.0,), dtype=torch.float64)
+        return center.reshape(-1, *axes), scale.reshape(-1, *axes)
 
     def to_model(self, stored: Tensor) -> Tensor:
         """Stored values (B, ...) in the model's units, float32."""
@@ -66,7 +71,7 @@ class DataSpec:
         x = x.detach().cpu().float()
         if not self.is_image:
             center, scale = self._units()
-            return (x * scale + center).float().numpy()
+            return (x.double() * scale + center).float().numpy()
         low, high = self.low or 0.0, 1.0 if self.high is None else self.high
         scaled = ((x - low) / (high - low) * 255).round().clamp(0, 255)
         return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
@@ -186,7 +191,7 @@ def described(
     if len(x) == 0:
         raise InputError("a data set needs at least 1 sample, got 0")
     if levels is None:
-        _check_range(x, low, high)
+        check_range(x, low, high)
     elif x.dtype != (whole := torch.uint8 if levels <= 256 else torch.uint16):
         raise InputError(
             f"samples of {levels} levels must be stored as {_word(whole)}, got {_word(x.dtype)}"
@@ -197,11 +202,8 @@ def described(
         raise InputError(
             f"labels must lie in 0 to {classes - 1}, got {int(label.min())} to {int(label.max())}"
         )
-    plain = DataSpec(tuple(x.shape[1:]), classes, levels, low, high)
-    mean, sigma_data = moments(plain, torch.split(x, 8192))
-    if not sigma_data > 0:
-        raise InputError("all samples are equal; there is nothing to learn")
-    spec = replace(plain, mean=mean, sigma_data=sigma_data, class_names=tuple(class_names))
+    plain = DataSpec(tuple(x.shape[1:]), classes, levels, low, high, class_names=tuple(class_names))
+    spec = measured(plain, torch.split(x, 8192))
     known = None if caption is None else tuple(caption)
     return Arrays(x=x, label=label, spec=spec, caption=known, skipped=tuple(skipped))
 
@@ -210,13 +212,39 @@ def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _check_range(x: Tensor, low: float | None, high: float | None) -> None:
+def check_range(x: Tensor, low: float | None, high: float | None) -> None:
+    """Refuse real numbers that are not finite or out of range.
+
+    Arguments:
+        x: samples as stored.
+        low: the least value; none for no bounds.
+        high: the greatest.
+
+    Raises:
+        InputError: when there is such a number.
+    """
     if not bool(torch.isfinite(x).all()):
         raise InputError("samples must be finite numbers, got NaN or infinity")
     if low is not None and high is not None and not bool(((x >= low) & (x <= high)).all()):
         raise InputError(
             f"samples must lie in {low:g} to {high:g}, got {float(x.min()):g} to {float(x.max()):g}"
         )
+
+
+def measured(plain: DataSpec, blocks: Iterable[Tensor]) -> DataSpec:
+    """A description with the mean and σ_data of its data.
+
+    Arguments:
+        plain: the description without them.
+        blocks: all samples as stored, each block of shape (B, ...).
+
+    Raises:
+        InputError: when all samples are equal.
+    """
+    mean, sigma_data = moments(plain, blocks)
+    if not sigma_data > 0:
+        raise InputError("all samples are equal; there is nothing to learn")
+    return replace(plain, mean=mean, sigma_data=sigma_data)
 
 
 def moments(spec: DataSpec, blocks: Iterable[Tensor]) -> tuple[tuple[float, ...], float]:

@@ -7,8 +7,9 @@ contract tests follow from it.
 from __future__ import annotations
 
 from scorefield.core import ddpm, objective, parameterizations, schedules
+from scorefield.data import arrays as data_arrays
 from scorefield.data import base as data_base
-from scorefield.data import cifar, digits, idx_sets, mnist, toy, toy_modes
+from scorefield.data import cifar, digits, idx_sets, mnist, table, toy, toy_modes
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
@@ -124,6 +125,8 @@ DATASETS: dict[str, type[data_base.Dataset]] = {
     "cifar10": cifar.CIFAR10,
     "cifar100": cifar.CIFAR100,
     "digits": digits.Digits,
+    "arrays": data_arrays.ArrayFile,
+    "csv": table.Table,
     "mixture": toy.Mixture,
     "ramp": toy.Ramp,
     "spiral": toy.Spiral,

@@ -1,4 +1,4 @@
-"""Samples of any kind as a picture: images as a grid, points as a scatter plot, numbers as a histogram."""
+"""Samples of any kind as a picture: a grid of images, a scatter of points, curves, a histogram."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from scorefield.errors import InputError
 from scorefield.samplers.base import Step
 from scorefield.viz.figures import new_figure, rendered
 from scorefield.viz.images import image_grid
+
+SIGNALS = 24  # drawn over one another
 
 
 def picture(
@@ -36,6 +38,9 @@ def picture(
     if spec.shape == (1,):
         axes.hist(arrays[:, 0], bins=80, range=reach, density=True, color="#2a6f97")
         axes.set_xlabel("x")
+    elif len(spec.shape) == 2:
+        axes.plot(arrays[:SIGNALS, 0].T, color="#2a6f97", linewidth=0.8, alpha=0.6)
+        axes.set(xlabel="place", ylabel="x₁")
     elif spec.shape[0] >= 2:
         axes.scatter(arrays[:, 0], arrays[:, 1], s=3, color="#2a6f97", linewidths=0)
         axes.set(xlim=reach, ylim=reach, xlabel="x₁", ylabel="x₂", aspect="equal")
