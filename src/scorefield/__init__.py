@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from scorefield.core.sde import ForwardSDE, ReverseSDE
     from scorefield.core.variational import VariationalBound, variational_bound
     from scorefield.data.base import DataSpec
+    from scorefield.data.density import draw_density
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
     from scorefield.guidance.cfg import CFG
@@ -109,6 +110,7 @@ _HOMES = {
     "core.sde": "ForwardSDE ReverseSDE",
     "core.variational": "VariationalBound variational_bound",
     "data.base": "DataSpec",
+    "data.density": "draw_density",
     "data.mnist": "MNIST MNIST10k",
     "errors": "InputError",
     "guidance.cfg": "CFG",
@@ -239,6 +241,7 @@ __all__ = [
     "calibrate",
     "data_log_likelihood",
     "decode",
+    "draw_density",
     "encode",
     "find_recipe",
     "load",
