@@ -11,6 +11,7 @@ from torch import nn
 
 from scorefield.core.objective import Objective
 from scorefield.core.oracles import MixtureDenoiser
+from scorefield.data.base import described
 from scorefield.errors import InputError
 from scorefield.models import load
 from scorefield.recipes import RECIPES, find_recipe
@@ -307,7 +308,10 @@ def test_bf16_trains(tmp_path, recipe):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_preset_trains(tmp_path, recipe, few, monkeypatch, name):
-    monkeypatch.setattr("scorefield.data.mnist.MNIST.load", lambda self, split="train": few)
+    # three colours of 28×28 out of twelve digits
+    colour = described(few.x.reshape(-1, 3, 28, 28), few.label[:8], classes=10)
+    monkeypatch.setattr("scorefield.data.idx_sets.IDXSet.load", lambda self, split="train": few)
+    monkeypatch.setattr("scorefield.data.cifar.CIFAR.load", lambda self, split="train": colour)
     words = ["training.budget=2steps", "training.batch=8", "network.width=8"]
     words += ["training.precision=fp32", "training.compile=off"]
     words += ["network.heads=2"] if "mnist" in name else []

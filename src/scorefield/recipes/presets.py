@@ -43,7 +43,7 @@ _VP = replace(_MNIST, schedule=VP(), objective=Objective(times=UniformTimes()))
 _CIFAR = replace(
     _MNIST,
     data=CIFAR10(),
-    network=UNetConfig(width=96, multipliers=(1, 2, 2), blocks=2, attention=(1,)),
+    network=UNetConfig(width=64, multipliers=(1, 2, 2), attention=(2,)),
     objective=Objective(times=LogNormalTimes(mean=-1.2, std=1.2)),  # as Karras et al. 2022 have it
     training=replace(_MNIST.training, budget="8h"),
 )
