@@ -73,6 +73,19 @@ def test_idx_sets_from_a_folder_of_data_sets(tmp_path, sets, monkeypatch, table,
     assert len(known.class_names) == 10
 
 
+@pytest.mark.parametrize("table", IDX_SETS)
+def test_files_beside_other_sets_are_not_taken_for_kin_of_mnist(tmp_path, sets, monkeypatch, table):
+    for name, content in sets[table].items():
+        (tmp_path / name).write_bytes(content)
+    assert len(IDX_SETS[table](root=str(tmp_path)).load()) == 24
+    monkeypatch.setenv("SCOREFIELD_DATA", str(tmp_path))
+    monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "cache")
+    known = replace(getattr(published, table), mirrors=("http://127.0.0.1:9/",))
+    monkeypatch.setattr(published, table, known)
+    with pytest.raises(InputError, match=r"cannot download train-images-idx3-ubyte\.gz"):
+        IDX_SETS[table]().load()
+
+
 @pytest.mark.parametrize("zipped", [False, True], ids=["raw", "gzip"])
 def test_a_set_of_the_same_file_names_is_named(tmp_path, sets, zipped):
     for name, content in sets["FASHION_MNIST"].items():

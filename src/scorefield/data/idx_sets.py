@@ -49,8 +49,9 @@ class FashionMNIST(IDXSet):
 
         x ∈ {0 … 255}^(1×28×28), shown to the model in [-1, 1]
 
-    Files are looked for in ``root`` or else in the folder that SCOREFIELD_DATA names (there first in its
-    folder ``fashion-mnist``), raw or gzipped; else they are downloaded. Their content is checked.
+    Files are looked for in ``root`` (there first in its folder ``fashion-mnist``) or else in the folder
+    ``fashion-mnist`` where SCOREFIELD_DATA points, raw or gzipped; else they are downloaded. Their
+    content is checked.
 
     Arguments:
         root: folder of the IDX files; if not given, SCOREFIELD_DATA, then the network.
@@ -69,9 +70,10 @@ class KMNIST(IDXSet):
 
         x ∈ {0 … 255}^(1×28×28), shown to the model in [-1, 1]
 
-    Files are looked for in ``root`` or else in the folder that SCOREFIELD_DATA names (there first in its
-    folder ``kmnist``), raw or gzipped; else they are downloaded. Gzipped files are checked; of raw ones
-    no checksum is published, and only those of MNIST and Fashion-MNIST are told apart.
+    Files are looked for in ``root`` (there first in its folder ``kmnist``) or else in the folder
+    ``kmnist`` where SCOREFIELD_DATA points, raw or gzipped; else they are downloaded. Gzipped files are
+    checked; of raw ones no checksum is published, and only those of MNIST and Fashion-MNIST are told
+    apart.
 
     Arguments:
         root: folder of the IDX files; if not given, SCOREFIELD_DATA, then the network.

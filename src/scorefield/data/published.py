@@ -22,7 +22,7 @@ class Published:
     Arguments:
         title: its name in a sentence.
         folder: its folder in the cache, and in a folder of many data sets.
-        aliases: other names of that folder.
+        aliases: other names of that folder; '.' if the files may lie among those of other data sets.
         mirrors: addresses that end in a slash.
         hashes: checksums by file name: of the file unpacked ('' if not published), then as downloaded.
         class_names: what the classes are called, in order.
@@ -53,8 +53,9 @@ def known_split(split: Split) -> Split:
 def local_copy(published: Published, root: str | None, names: Sequence[str]) -> Path | None:
     """The first of some files or folders that a local folder has, or none if no folder is named.
 
-    It is looked for in ``root`` or else in the folder that SCOREFIELD_DATA names: in the data set's own
-    folder there, then in the folder itself.
+    It is looked for in ``root``: in the data set's own folder there, then in the folder itself. Without a
+    ``root``, in the folder that SCOREFIELD_DATA names; what lies there itself may be MNIST, and so is not
+    taken for another set with the same file names.
 
     Arguments:
         published: the data set.
@@ -67,7 +68,7 @@ def local_copy(published: Published, root: str | None, names: Sequence[str]) -> 
     place = root or os.environ.get(ENVIRONMENT)
     if not place:
         return None
-    for folder in (published.folder, *published.aliases, "."):
+    for folder in (published.folder, *published.aliases, *(["."] if root else [])):
         for name in names:
             if (found := Path(place) / folder / name).exists():
                 return found
@@ -107,7 +108,7 @@ def downloaded(published: Published, name: str, file: str) -> Path:
 MNIST = Published(
     title="MNIST",
     folder="mnist",
-    aliases=("MNIST/raw",),
+    aliases=("MNIST/raw", "."),
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -199,7 +200,7 @@ _CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.
 CIFAR10 = Published(
     title="CIFAR-10",
     folder="cifar10",
-    aliases=("CIFAR10",),
+    aliases=("CIFAR10", "."),
     mirrors=_CIFAR_MIRRORS,
     hashes={
         "cifar-10-binary.tar.gz": (
@@ -215,7 +216,7 @@ CIFAR10 = Published(
 CIFAR100 = Published(
     title="CIFAR-100",
     folder="cifar100",
-    aliases=("CIFAR100",),
+    aliases=("CIFAR100", "."),
     mirrors=_CIFAR_MIRRORS,
     hashes={
         "cifar-100-binary.tar.gz": (
