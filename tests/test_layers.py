@@ -30,7 +30,7 @@ ALLOWED = {
     "guidance": LEAVES | {"core", "guidance"},
     "viz": LEAVES | {"core", "samplers", "data", "viz"},
     "recipes": LEAVES | {"core", "samplers", "nets", "data", "recipes"},
-    "models": LEAVES | {"core", "samplers", "nets", "data", "recipes", "models"},
+    "models": LEAVES | {"core", "samplers", "guidance", "nets", "data", "recipes", "models"},
     "verification": LEAVES
     | {"core", "samplers", "guidance", "data", "recipes", "models", "verification"},
     "evaluation": LEAVES

@@ -193,6 +193,8 @@ def test_an_interrupted_download(here, refused, digits, monkeypatch, tmp_path_fa
         (["images", "--sampler", "dpm+"], ["unknown sampler 'dpm+'", "did you mean 'dpm++'", "pc"]),
         (["images", "sampler.ordr=3"], ["'ordr'", "did you mean 'order'", "grid"]),
         (["images", "sampler.order=4"], ["order", "4"]),
+        (["images", "--guidance", "inf"], ["guidance must be a finite number, got inf"]),
+        (["points", "--guidance", "2"], ["guidance needs a model that knows labels"]),
         (["images", "sampler.grid=karas"], ["unknown grid 'karas'", "did you mean 'karras'"]),
         (["images", "stpes=3"], ["'stpes'", "did you mean 'steps'"]),
         (["images", "--steps", "0"], ["steps must be at least 1, got 0"]),

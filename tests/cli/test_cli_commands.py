@@ -198,6 +198,17 @@ def test_settings_of_the_sampler(work, run, strict):
     assert (work / "samples.png").is_file()
 
 
+def test_guidance(work, run, strict):
+    plain, _ = images_of(run, "-n", "3")
+    for words in (["--guidance", "1"], ["guidance=1"]):
+        assert np.array_equal(images_of(run, "-n", "3", *words)[0], plain)
+    *_, last = run("sample", "images", "-n", "3", "--guidance", "3", "-o", "x.npz", "--json")
+    assert strict(last)["guidance"] == 3
+    with np.load("x.npz") as found:
+        expected = load("images").sample(3, guidance=3.0)
+        assert np.array_equal(found["images"], load("images").spec.to_arrays(expected))
+
+
 def test_a_model_file_alone(work, run):
     (work / "points" / "model.safetensors").rename("alone.safetensors")
     run("sample", "alone.safetensors", "-n", "2", "-o", "x.npz")

@@ -38,6 +38,7 @@ def test_objects_are_plain_and_say_their_kind():
             "grid": {"kind": "karras", "rho": 5.0},
         },
         "steps": 18,
+        "guidance": None,
     }
 
 

@@ -43,7 +43,7 @@ def calibrate_run(
     x = model.noise(n, seed).to(device)
     sampler = GaussianResidual(final="denoise" if model.spec.is_image else "integrate")
     with bar(f"calibrating {run}", as_json=as_json) as advance:
-        for found in calibrate(model.denoiser, x, steps, sampler, **cond):
+        for found in calibrate(model.guided(), x, steps, sampler, **cond):
             advance(found.share, f"error {found.error:.3g}")
     best = found.sampler
     words = [f"sampler.final={best.final}"]

@@ -130,7 +130,7 @@ def animation(
     model = load(run)
     use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
-        walk = model.trajectory(n, label=label, sampler=use.sampler, steps=use.steps, seed=seed)
+        walk = model.trajectory(n, label=label, **vars(use), seed=seed)
         shown = frames(watched(walk, use.steps, advance), model.denoiser.schedule, model.spec)
         save_animation(shown, out, fps=fps)
     say(str(out), as_json=as_json, event="done", out=str(out))
@@ -176,7 +176,7 @@ def paths(
     model = load(run)
     use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
-        walk = model.trajectory(n, label=label, sampler=use.sampler, steps=use.steps, seed=seed)
+        walk = model.trajectory(n, label=label, **vars(use), seed=seed)
         walked = watched(walk, use.steps, advance)
         title = f"{type(use.sampler).__name__}, {use.steps} steps"
         drawn = plot_paths(walked, model.denoiser.schedule, model.spec, title)

@@ -29,6 +29,7 @@ def sample(
     out: Out = Path("samples.png"),
     sampler: str | None = None,
     steps: Whole | None = None,
+    guidance: float | None = None,
     seed: Whole = 0,
     label: Whole | None = None,
     first: Whole = 0,
@@ -54,6 +55,9 @@ def sample(
         Way from noise to data (see: scorefield list samplers).
     steps
         Times in the sampler's grid.
+    guidance
+        Classifier-free guidance: 0 is the unconditional model, 1 the conditional one, more leans on the
+        label.
     seed
         Seed of the whole set; sample i is the same however many are drawn.
     label
@@ -78,9 +82,8 @@ def sample(
     if not out.suffix and out.is_file():
         raise InputError(f"cannot write a folder {out}: there is a file of that name")
     model = load(run, device=device)
-    sampling = chosen_sampling(model, sampler, steps, overrides)
-    ask: dict[str, Any] = {"label": label, "seed": seed, "first": first}
-    ask |= {"sampler": sampling.sampler, "steps": sampling.steps}
+    sampling = chosen_sampling(model, sampler, steps, overrides, guidance)
+    ask: dict[str, Any] = {"label": label, "seed": seed, "first": first, **vars(sampling)}
     begin = time.perf_counter()
     with bar(f"sampling {run}", as_json=as_json) as advance:
         if out.suffix in ANIMATIONS:
@@ -94,7 +97,7 @@ def sample(
                 parts.append(new)
             _write(model, torch.cat(parts), model.labels(n, label, first), out, columns, first)
     seconds = time.perf_counter() - begin
-    facts = {"samples": n, "sampler": to_dict(sampling.sampler), "steps": sampling.steps}
+    facts = {"samples": n, **to_dict(sampling)}
     say(
         f"{out}: {n} samples in {seconds:.1f} s",
         as_json=as_json,
@@ -116,11 +119,16 @@ def watched(
 
 
 def chosen_sampling(
-    model: Model, sampler: str | None, steps: int | None, overrides: Sequence[str]
+    model: Model,
+    sampler: str | None,
+    steps: int | None,
+    overrides: Sequence[str],
+    guidance: float | None = None,
 ) -> Sampling:
     """The model's own sampling with what was asked for on top."""
     words = [f"sampler={sampler}"] if sampler else []
     words += [f"steps={steps}"] if steps is not None else []
+    words += [f"guidance={guidance}"] if guidance is not None else []
     sampling = model.recipe.sampling
     for word in [*words, *overrides]:
         sampling = from_dict(Sampling, override(to_dict(sampling), word))

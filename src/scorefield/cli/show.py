@@ -72,10 +72,7 @@ def _text(facts: dict[str, Any]) -> str:
         ("predicts", recipe["parameterization"]["kind"]),
         ("times", _brief(recipe["objective"]["times"])),
         ("training", _brief(recipe["training"])),
-        (
-            "sampling",
-            f"{_brief(recipe['sampling']['sampler'])}, {recipe['sampling']['steps']} steps",
-        ),
+        ("sampling", _sampling(recipe["sampling"])),
     ]
     if course:
         trend = "still falling" if course["loss"] < 0.99 * course["loss_before"] else "level"
@@ -89,6 +86,12 @@ def _text(facts: dict[str, Any]) -> str:
         )
     rows += [("note", note) for note in facts["notes"]]
     return "\n".join(f"{name:>9}  {text}" for name, text in rows)
+
+
+def _sampling(sampling: dict[str, Any]) -> str:
+    """How samples are drawn, in words."""
+    led = "" if sampling["guidance"] is None else f", guidance {sampling['guidance']:g}"
+    return f"{_brief(sampling['sampler'])}, {sampling['steps']} steps{led}"
 
 
 def _brief(thing: dict[str, Any]) -> str:

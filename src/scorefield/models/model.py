@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.core.denoisers import Denoiser, NetworkDenoiser
 from scorefield.core.objective import NULL_LABEL
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
+from scorefield.guidance.cfg import CFG
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.base import Sampler, Step, starting_noise, trajectory
 from scorefield.samplers.noise import seeded
@@ -39,8 +40,25 @@ class Model:
     @property
     def classes(self) -> int:
         """Number of classes the model can be asked for; 0 if it is unconditional."""
-        conditional = getattr(self.recipe.network, "conditional", False)
-        return self.spec.classes if conditional else 0
+        return self.recipe.classes(self.spec)
+
+    def guided(self, guidance: float | None = None) -> Denoiser:
+        """The denoiser that samples are drawn with: the model's own, or classifier-free guidance of it.
+
+        Arguments:
+            guidance: w, 0 for the unconditional model and 1 for the conditional one; the recipe's if
+                not given.
+
+        Raises:
+            InputError: for guidance of a model without labels, or one that was trained with a label
+                everywhere.
+        """
+        if guidance is None:
+            guidance = self.recipe.sampling.guidance
+        if guidance is None:
+            return self.denoiser
+        self.recipe.check_guidance(self.spec)
+        return CFG(self.denoiser, guidance)
 
     def sample(
         self,
@@ -49,6 +67,7 @@ class Model:
         label: int | None = None,
         sampler: Sampler | None = None,
         steps: int | None = None,
+        guidance: float | None = None,
         seed: int = 0,
         first: int = 0,
         batch: int = BATCH,
@@ -62,15 +81,24 @@ class Model:
             label: the class wanted; every class in turn if not given; -1 for none.
             sampler: the way from noise to data; the recipe's if not given.
             steps: times in its grid; the recipe's if not given.
+            guidance: w of classifier-free guidance, which `guided` explains; the recipe's if not given.
             seed: the seed of the whole set.
             first: place of the first sample in the set.
             batch: how many are computed at once.
 
         Raises:
-            InputError: for a label that the model does not know, or n or steps below 1.
+            InputError: for a label that the model does not know, a guidance that it cannot have, or n
+                or steps below 1.
         """
         drawn = self.draw(
-            n, label=label, sampler=sampler, steps=steps, seed=seed, first=first, batch=batch
+            n,
+            label=label,
+            sampler=sampler,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            first=first,
+            batch=batch,
         )
         return torch.cat([samples for _, samples in drawn])
 
@@ -81,6 +109,7 @@ class Model:
         label: int | None = None,
         sampler: Sampler | None = None,
         steps: int | None = None,
+        guidance: float | None = None,
         seed: int = 0,
         first: int = 0,
         batch: int = BATCH,
@@ -94,6 +123,7 @@ class Model:
             label: the class wanted; every class in turn if not given; -1 for none.
             sampler: the way from noise to data; the recipe's if not given.
             steps: times in its grid; the recipe's if not given.
+            guidance: w of classifier-free guidance, which `guided` explains; the recipe's if not given.
             seed: the seed of the whole set.
             first: place of the first sample in the set.
             batch: how many are computed at once.
@@ -103,7 +133,13 @@ class Model:
         for start in range(0, n, batch):
             size = min(batch, n - start)
             walk = self.trajectory(
-                size, label=label, sampler=sampler, steps=steps, seed=seed, first=first + start
+                size,
+                label=label,
+                sampler=sampler,
+                steps=steps,
+                guidance=guidance,
+                seed=seed,
+                first=first + start,
             )
             for made, step in enumerate(walk, 1):
                 yield (start + size * made / (steps + 2)) / n, step.x0[:0]
@@ -116,6 +152,7 @@ class Model:
         label: int | None = None,
         sampler: Sampler | None = None,
         steps: int | None = None,
+        guidance: float | None = None,
         seed: int = 0,
         first: int = 0,
     ) -> Iterator[Step]:
@@ -126,17 +163,19 @@ class Model:
             label: the class wanted; every class in turn if not given; -1 for none.
             sampler: the way from noise to data; the recipe's if not given.
             steps: times in its grid; the recipe's if not given.
+            guidance: w of classifier-free guidance, which `guided` explains; the recipe's if not given.
             seed: the seed of the whole set.
             first: place of the first sample in the set.
 
         Raises:
-            InputError: for a label that the model does not know, or n or steps below 1.
+            InputError: for a label that the model does not know, a guidance that it cannot have, or n
+                or steps below 1.
         """
         _check_count(n, 1)
         labels = self.labels(n, label, first)
         cond: dict[str, Any] = {} if labels is None else {"label": labels}
         return trajectory(
-            self.denoiser,
+            self.guided(guidance),
             (n, *self.spec.shape),
             sampler or self.recipe.sampling.sampler,
             self.recipe.sampling.steps if steps is None else steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -82,14 +83,19 @@ class Sampling:
     Arguments:
         sampler: the way from noise to data.
         steps: times in its grid; at least 1.
+        guidance: w of classifier-free guidance, of a model that was trained with some labels dropped: 0
+            is the unconditional model, 1 the conditional one; without guidance if not given.
     """
 
     sampler: Sampler = DPMSolverPP()
     steps: int = 20
+    guidance: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"steps must be at least 1, got {self.steps}")
+        if self.guidance is not None and not math.isfinite(self.guidance):
+            raise InputError(f"guidance must be a finite number, got {self.guidance}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +131,31 @@ class Recipe:
         known = replace(self.parameterization, sigma_data=spec.sigma_data)
         return replace(self, parameterization=known)
 
+    def classes(self, spec: DataSpec) -> int:
+        """Number of classes a model of this recipe can be asked for; 0 if it is unconditional.
+
+        Arguments:
+            spec: the description of the data.
+        """
+        return spec.classes if getattr(self.network, "conditional", False) else 0
+
+    def check_guidance(self, spec: DataSpec) -> None:
+        """Refuse classifier-free guidance of a model that does not know both with a label and without.
+
+        Arguments:
+            spec: the description of the data.
+
+        Raises:
+            InputError: for a model without labels, or one that was trained with a label everywhere.
+        """
+        if self.classes(spec) == 0:
+            raise InputError("guidance needs a model that knows labels, and this one knows none")
+        if self.objective.drop == 0:
+            raise InputError(
+                "guidance needs a model that was trained with some labels dropped, and this one has "
+                "objective.drop=0; 0.1 would do"
+            )
+
     def build(self, spec: DataSpec, moments: Moments | None = None) -> NetworkDenoiser:
         """The denoiser with fresh weights, drawn from torch's global generator.
 
@@ -133,10 +164,12 @@ class Recipe:
             moments: their mean and covariance; if not given, the mean and σ_data of the description.
 
         Raises:
-            InputError: for a parameterization that the schedule does not allow, or a network that does
-                not fit the data.
+            InputError: for a parameterization that the schedule does not allow, a network that does
+                not fit the data, or sampling with a guidance that the model cannot have.
         """
         recipe = self.fitted(spec)
+        if self.sampling.guidance is not None:
+            self.check_guidance(spec)
         if not all(c.isfinite() for c in self.parameterization.inversion(self.schedule, 1.0)):
             raise InputError(
                 f"{type(self.parameterization).__name__} cannot give x₀ back on "

@@ -1,0 +1,106 @@
+"""Classifier-free guidance of a model: what is led, by how much, and who cannot be."""
+
+from dataclasses import replace
+from math import erf, sqrt
+
+import pytest
+import torch
+
+from scorefield.core.denoisers import Denoiser
+from scorefield.core.oracles import GaussianDenoiser
+from scorefield.core.schedules import VE
+from scorefield.data.base import DataSpec
+from scorefield.errors import InputError
+from scorefield.guidance.cfg import CFG
+from scorefield.models import Model, load, save
+from scorefield.recipes import find_recipe
+from scorefield.samplers.base import sample
+from scorefield.samplers.flow import Heun
+from scorefield.samplers.noise import seeded
+
+
+class Labelled(Denoiser):
+    """N(-½, 1) for label 0, N(½, 1) for label 1 and N(0, 1) for none, each exactly."""
+
+    def __init__(self, schedule):
+        super().__init__(schedule)
+        one = torch.ones(1, 1)
+        means = [torch.full((1,), m) for m in (-0.5, 0.5, 0.0)]
+        self.parts = torch.nn.ModuleList(GaussianDenoiser(schedule, m, one) for m in means)
+
+    def forward(self, x, t, *, label):
+        each = torch.stack([part(x, t) for part in self.parts])
+        return each[label, torch.arange(len(x))]
+
+
+@pytest.fixture
+def led():
+    recipe = find_recipe("mnist", ["sampling.sampler=heun", "sampling.steps=60"])
+    spec = DataSpec((1,), 2, None, None, None)
+    return Model(Labelled(VE(0.002, 80.0)), recipe, spec, 1)
+
+
+def test_labels_are_obeyed_as_often_as_the_normal_law_says(led):
+    """The guided law is N(w m_c, 1), so a sample is on its label's side with Φ(w/2)."""
+    n, shares = 2000, []
+    label = led.labels(n)
+    for w in (0.0, 1.0, 2.0, 4.0):
+        x = led.sample(n, guidance=w, batch=n)[:, 0].double()
+        side = 2 * label - 1
+        assert float((x * side).mean()) == pytest.approx(w / 2, abs=0.07)
+        assert float((x - w / 2 * side).std()) == pytest.approx(1.0, abs=0.05)
+        shares.append(float((x * side > 0).double().mean()))
+        assert shares[-1] == pytest.approx((1 + erf(w / 2 / sqrt(2))) / 2, abs=0.035)
+    assert shares == sorted(shares)
+
+
+def test_guidance_0_and_1_are_the_model_without_a_label_and_with_it(images):
+    assert torch.equal(images.sample(4, guidance=1.0), images.sample(4))
+    assert torch.equal(images.sample(4, guidance=0.0), images.sample(4, label=-1))
+    assert not torch.allclose(images.sample(4, guidance=3.0), images.sample(4), atol=1e-2)
+
+
+def test_it_is_the_guided_denoiser_that_is_walked_with(images):
+    direct = sample(
+        CFG(images.denoiser, 2.5),
+        (5, *images.spec.shape),
+        Heun(),
+        3,
+        noise=seeded(4, range(5)),
+        label=torch.arange(5) % 3,
+    )
+    assert torch.equal(images.sample(5, guidance=2.5, sampler=Heun(), steps=3, seed=4), direct)
+    *_, last = images.trajectory(5, guidance=2.5, sampler=Heun(), steps=3, seed=4)
+    assert torch.equal(last.x0, direct)
+
+
+def test_the_recipe_leads_unless_asked_otherwise(images, tmp_path):
+    sampling = replace(images.recipe.sampling, guidance=2.0)
+    always = replace(images, recipe=replace(images.recipe, sampling=sampling))
+    assert torch.equal(always.sample(3), images.sample(3, guidance=2.0))
+    assert torch.equal(always.sample(3, guidance=1.0), images.sample(3))
+    save(tmp_path / "model.safetensors", always)
+    assert load(tmp_path).recipe.sampling.guidance == 2.0
+
+
+def test_a_model_that_cannot_be_led(images, points):
+    with pytest.raises(InputError, match="guidance needs a model that knows labels"):
+        points.sample(2, guidance=1.0)
+    objective = replace(images.recipe.objective, drop=0.0)
+    told = replace(images, recipe=replace(images.recipe, objective=objective))
+    with pytest.raises(InputError, match="that was trained with some labels dropped"):
+        told.sample(2, guidance=2.0)
+
+
+def test_a_recipe_that_cannot_be_led_is_refused_before_it_is_trained(images, points):
+    for model, words in ((points, ()), (images, ["objective.drop=0"])):
+        name = "moons" if model is points else "mnist-vp"
+        recipe = find_recipe(name, ["sampling.guidance=2", "network.width=8", *words])
+        with pytest.raises(InputError, match="guidance needs a model"):
+            recipe.build(model.spec)
+
+
+def test_guidance_is_a_finite_number():
+    for word in ("inf", "nan"):
+        with pytest.raises(InputError, match=f"guidance must be a finite number, got {word}"):
+            find_recipe("mnist", [f"sampling.guidance={word}"])
