@@ -12,6 +12,7 @@ from PIL import Image
 from scorefield.data import hub
 from scorefield.data.hub import Hub
 from scorefield.data.pictures import kind_of
+from scorefield.data.streamed import Streamed
 from scorefield.errors import InputError
 
 RNG = np.random.default_rng(2)
@@ -84,9 +85,8 @@ def test_large_sets_are_decoded_as_they_are_asked_for(tmp_path, monkeypatch):
     made(RGB).save_to_disk(tmp_path / "d")
     held = Hub(str(tmp_path / "d")).load()
     monkeypatch.setattr(hub, "MEMORY", 10)
-    monkeypatch.setattr(hub, "BLOCK", 3)
     streamed = Hub(str(tmp_path / "d")).load()
-    assert isinstance(streamed, hub.Decoded)
+    assert isinstance(streamed, Streamed)
     assert streamed.spec == held.spec
     some = torch.tensor([7, 0, 7, 9])
     for one, other in zip(streamed.batch(some), held.batch(some), strict=True):

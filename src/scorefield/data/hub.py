@@ -5,50 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from scorefield.data.base import Arrays, Data, Dataset, DataSpec, Skipped, Split, measured
+from scorefield.data.base import Data, Dataset, DataSpec, Skipped, Split
 from scorefield.data.holdout import check_share, chosen
 from scorefield.data.hub_columns import find_columns
 from scorefield.data.pictures import Kind, kind_of
 from scorefield.data.published import known_split
+from scorefield.data.streamed import Streamed
 from scorefield.errors import InputError
 
 MEMORY = 1 << 30  # bytes of pixels that are held in memory
-BLOCK = 256  # images decoded at once while measuring
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoded(Data):
-    """Images that are decoded as they are asked for.
-
-    Arguments:
-        label: class of each sample, shape (N,), int64; none if there are no labels.
-        spec: the description.
-        caption: a sentence about each sample; none if there are no sentences.
-        skipped: images that could not be used.
-        source: the library's data set.
-        column: which of its columns has the images.
-        rows: which rows are the samples, shape (N,).
-        kind: what the images are brought to.
-    """
-
-    source: Any
-    column: str
-    rows: Tensor
-    kind: Kind
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def stored(self, indices: Tensor) -> Tensor:
-        rows = self.rows[indices].tolist()
-        return torch.stack([self.kind.pixels(self.source[row][self.column]) for row in rows])
 
 
 @dataclass(frozen=True)
@@ -109,17 +80,16 @@ class Hub(Dataset):
         usable, skipped, kind = _survey(source, found.image, rows.tolist(), self.side)
         rows = torch.tensor(usable)
         spec = DataSpec(kind.shape, len(names), kind.levels, class_names=names)
-        data = Decoded(
+        data = Streamed(
             label=found.labels_in(source, rows, names),
             spec=spec,
             caption=found.captions_in(source, rows),
             skipped=tuple(skipped),
-            source=source,
-            column=found.image,
-            rows=rows,
-            kind=kind,
+            size=len(usable),
+            decode=lambda index: kind.pixels(source[usable[index]][found.image]),
+            name=lambda index: f"row {usable[index]} of {self.path}",
         )
-        return _in_memory(data) if _size(data) <= MEMORY else _described(data)
+        return data.settled(MEMORY)
 
     def _split(self, name: str) -> Any:  # noqa: ANN401  (the library has no types)
         """A split of the data set, as the library has it."""
@@ -195,23 +165,3 @@ def _survey(
     if not usable:
         raise InputError(f"there is no usable image in {len(rows)} rows")
     return usable, skipped, kind_of(seen, side)
-
-
-def _size(data: Decoded) -> int:
-    channels, height, width = data.kind.shape
-    return len(data) * channels * height * width * (1 if data.kind.levels == 256 else 2)
-
-
-def _blocks(data: Decoded) -> Iterator[Tensor]:
-    for indices in torch.split(torch.arange(len(data)), BLOCK):
-        yield data.stored(indices)
-
-
-def _described(data: Decoded) -> Decoded:
-    return replace(data, spec=measured(data.spec, _blocks(data)))
-
-
-def _in_memory(data: Decoded) -> Arrays:
-    x = torch.cat(list(_blocks(data)))
-    spec = measured(data.spec, torch.split(x, BLOCK))
-    return Arrays(x=x, label=data.label, spec=spec, caption=data.caption, skipped=data.skipped)

@@ -1,0 +1,38 @@
+"""Work done by threads before its results are asked for, in order and bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int, depth: int
+) -> Iterator[R]:
+    """Results of a function in the order of its arguments, computed before they are asked for.
+
+    An error is raised where its result would have come. The threads end with the iterator, also when
+    it is closed in the middle.
+
+    Arguments:
+        function: called in the threads.
+        items: its arguments, which may be without end; taken in the thread that asks for results.
+        threads: how many.
+        depth: the most results that may be under way or waiting while the last is being used.
+    """
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="scorefield-ahead")
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
