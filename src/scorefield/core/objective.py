@@ -275,7 +275,7 @@ class Objective:
             label: class of each sample, shape (B,), int64; none for unconditional models.
         """
         t, eps, kept = self.draw(denoiser.schedule, x0, label, generator)
-        return self.loss(denoiser, x0, t, eps, kept)
+        return self.loss(denoiser, x0, t, self.coupling(x0, eps), kept)
 
     def draw(
         self,
@@ -284,7 +284,14 @@ class Objective:
         label: Tensor | None,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The random part of a step: times (B,), noise (B, ...), labels with some dropped."""
+        """The random part of a step: times (B,), noise (B, ...) not yet coupled, labels with some dropped.
+
+        Arguments:
+            schedule: the path.
+            x0: anything of the shape and dtype of the batch; data are not looked at.
+            label: class of each sample, shape (B,), int64; none for unconditional models.
+            generator: the source of all randomness, on the CPU.
+        """
         size = len(x0)
         jitter = torch.rand(size, generator=generator, dtype=torch.float64)
         # One uniform in each of B equal strata, in random order: less noise in the loss.
@@ -293,7 +300,7 @@ class Objective:
         if label is not None and self.drop > 0:
             dropped = torch.rand(size, generator=generator) < self.drop
             label = torch.where(dropped.to(label.device), NULL_LABEL, label)
-        return self.times(schedule, u), self.coupling(x0, eps), label
+        return self.times(schedule, u), eps, label
 
     def loss(
         self,

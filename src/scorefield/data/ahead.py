@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 def ahead(
     function: Callable[[T], R], items: Iterable[T], *, threads: int, depth: int
-) -> Iterator[R]:
+) -> Generator[R]:
     """Results of a function in the order of its arguments, computed before they are asked for.
 
     An error is raised where its result would have come. The threads end with the iterator, also when

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from scorefield.data.base import Skipped
+
+NAMED = 3  # of the files that were left out
 
 
 @dataclass(frozen=True)
@@ -33,3 +38,16 @@ class Progress:
     rate: float = 0.0
     note: str = ""
     warning: bool = False
+
+
+def left_out(skipped: Sequence[Skipped]) -> str:
+    """A sentence about files that could not be used: how many, and the first by name.
+
+    Arguments:
+        skipped: the files; at least one.
+    """
+    first = [f"{name} ({reason})" for name, reason in skipped[:NAMED]]
+    if more := len(skipped) - len(first):
+        first.append(f"{more:,} more")
+    files = "1 file" if len(skipped) == 1 else f"{len(skipped):,} files"
+    return f"{files} could not be used: {', '.join(first)}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from scorefield.nets.base import Network
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
+from scorefield.training.batches import Batches
+from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
@@ -30,11 +34,8 @@ from scorefield.training.moments import measured_moments
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import DROPOUT, NOISE, WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
-from scorefield.training.progress import Progress
+from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Position, load_newest, save_state, state_files
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 class LossModule(nn.Module):
@@ -93,7 +94,7 @@ class Trainer:
             raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
-        self.accelerator = _accelerator(self.out, device)
+        self.accelerator = accelerator(self.out, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
@@ -102,7 +103,11 @@ class Trainer:
             self.network, self.training.optimizer, self.training.lr, self.training.weight_decay
         )
         self.average = PowerAverage(self.network, self.training.ema)
-        self.order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
+        self.batches = Batches(
+            self.data,
+            ShuffledOrder(len(self.data), self.training.batch, self.training.seed),
+            slice(self.accelerator.process_index, None, self.accelerator.num_processes),
+        )
         self.generator = torch.Generator()
         self.position = Position()
         if states:
@@ -133,18 +138,22 @@ class Trainer:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
+        if self.data.skipped:
+            yield self._note(log, left_out(self.data.skipped), warning=True)
         yield from self._prepared(log)
         every = Budget.parse(self.training.checkpoint_every)
         saved = self.position
         self.network.train()
-        while not self.is_finished:
-            progress = self._step()
-            log.add(progress)
-            steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
-            if every.spent(seconds=seconds, images=steps * self.training.batch, steps=steps) >= 1:
-                self.save()
-                saved = self.position
-            yield progress
+        with closing(self.batches.ahead(self.position.step)) as batches:
+            while not self.is_finished:
+                progress = self._step(batches)
+                log.add(progress)
+                steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
+                images = steps * self.training.batch
+                if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
+                    self.save()
+                    saved = self.position
+                yield progress
         if saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
             self.save()
         log.close()
@@ -220,18 +229,15 @@ class Trainer:
         down = min(1.0, (1 - spent) / training.decay) if training.decay else 1.0
         return training.lr * up * down
 
-    def _backward(self, engine: Engine, step: int) -> float:
+    def _backward(self, engine: Engine, step: int, x0: Tensor, label: Tensor | None) -> float:
         """Gradients of the loss of a step, in as many parts as the recipe says; returns the loss."""
-        device, world = self.accelerator.device, self.accelerator.num_processes
-        x0, label = self.data.batch(self.order(step))
+        device, mine, objective = self.accelerator.device, self.batches.mine, self.recipe.objective
         self.generator.manual_seed(stream(self.training.seed, NOISE, step))
-        t, eps, label = self.recipe.objective.draw(
-            self.denoiser.schedule, x0, label, self.generator
-        )
+        # Every process draws for the whole batch and keeps its rows: no number of them changes a sample.
+        whole = x0[:1].expand(self.training.batch, *x0.shape[1:])
+        t, eps, label = objective.draw(self.denoiser.schedule, whole, label, self.generator)
         torch.manual_seed(stream(self.training.seed, DROPOUT, step, self.accelerator.process_index))
-        # Every process draws the whole batch and keeps its rows: no number of them changes a sample.
-        mine = slice(self.accelerator.process_index, None, world)
-        x0, t, eps = x0[mine].to(device), t[mine], eps[mine].to(device)
+        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps[mine]).to(device)
         label = None if label is None else label[mine].to(device)
         total = 0.0
         for part in torch.arange(len(x0)).chunk(self.training.accumulate):
@@ -244,20 +250,26 @@ class Trainer:
             total += float(loss.detach()) * share
         return total
 
+    @cached_property
+    def _first(self) -> tuple[Tensor, Tensor | None]:
+        """The batch that ways to compute are tried on, read once as reading it is not to be timed."""
+        return self.batches(0)
+
     def _dry_run(self, engine: Engine) -> None:
         """A pass that changes no weights and leaves its gradients."""
         self.network.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
-            self._backward(engine, 0)
+            self._backward(engine, 0, *self._first)
         if self.accelerator.device.type != "cpu":
             torch.accelerator.synchronize()  # a GPU is timed when it is done, not when it is told
 
-    def _step(self) -> Progress:
+    def _step(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Progress:
         begin = time.perf_counter()
+        x0, label = next(batches)
         step, spent = self.position.step, self._spent()
         lr = self._lr(spent)
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            loss = self._backward(self.engine, step)
+            loss = self._backward(self.engine, step, x0, label)
         norm = float(
             self.accelerator.clip_grad_norm_(self.network.parameters(), self.training.clip)
         )
@@ -295,16 +307,3 @@ class Trainer:
 
 def _uncompiled(trial: Trial) -> str:
     return f"not compiled ({trial.failure}); training goes on without"
-
-
-def _accelerator(out: Path, device: str) -> Accelerator:
-    if device not in ("auto", "cpu"):
-        raise InputError(f"device must be 'auto' or 'cpu', got '{device}'")
-    from accelerate import Accelerator
-    from accelerate.utils import ProjectConfiguration, is_tensorboard_available
-
-    return Accelerator(
-        cpu=device == "cpu",
-        log_with="tensorboard" if is_tensorboard_available() else None,
-        project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
-    )
