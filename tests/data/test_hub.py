@@ -11,7 +11,6 @@ from PIL import Image
 
 from scorefield.data import hub
 from scorefield.data.hub import Hub
-from scorefield.data.pictures import kind_of
 from scorefield.data.streamed import Streamed
 from scorefield.errors import InputError
 
@@ -131,8 +130,6 @@ def test_sizes(tmp_path):
     data = Hub(str(tmp_path / "d"), side=4).load()
     assert data.x.flatten(1).unique(dim=1).tolist() == [[0], [40], [80]]
     assert data.spec.shape == (3, 4, 4)
-    with pytest.raises(InputError, match="side is for pictures of 8 bits"):
-        kind_of([("I;16", (4, 4))], 3)
 
 
 def test_broken_images_are_skipped_and_named(tmp_path):

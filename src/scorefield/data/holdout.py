@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,19 @@ def chosen(count: int, holdout: float, split: Split) -> NDArray[np.int64]:
     if len(found) == 0:
         raise InputError(f"holdout={holdout:g} of {count} samples leaves none to {split}")
     return found
+
+
+def held_out(name: str, holdout: float) -> bool:
+    """Whether a file is held out: a hash of its name, uniform in [0, 1), lies below the share.
+
+    So files that are added move no others, and a larger share holds out all that a smaller one does.
+
+    Arguments:
+        name: its path inside the data.
+        holdout: share that is held out.
+    """
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) < holdout * 2.0**64
 
 
 def _uniform(count: int) -> NDArray[np.float64]:

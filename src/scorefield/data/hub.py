@@ -164,4 +164,4 @@ def _survey(
         seen.append((picture.mode, picture.size))
     if not usable:
         raise InputError(f"there is no usable image in {len(rows)} rows")
-    return usable, skipped, kind_of(seen, side)
+    return usable, skipped, kind_of(seen, (side, side) if side else None, key="side")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from scorefield.core import ddpm, objective, parameterizations, schedules
 from scorefield.data import arrays as data_arrays
 from scorefield.data import base as data_base
-from scorefield.data import cifar, digits, hub, idx_sets, mnist, table, toy, toy_modes
+from scorefield.data import cifar, digits, folder, hub, idx_sets, mnist, table, toy, toy_modes
 from scorefield.nets import base as nets_base
 from scorefield.nets import mlp, scorenet, unet
 from scorefield.samplers import (
@@ -128,6 +128,7 @@ DATASETS: dict[str, type[data_base.Dataset]] = {
     "arrays": data_arrays.ArrayFile,
     "csv": table.Table,
     "hub": hub.Hub,
+    "folder": folder.Folder,
     "mixture": toy.Mixture,
     "ramp": toy.Ramp,
     "spiral": toy.Spiral,

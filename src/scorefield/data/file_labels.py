@@ -1,0 +1,156 @@
+"""What is known of picture files before they are opened: their split, class and caption."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from scorefield.data.base import Split
+from scorefield.data.file_tables import TABLE_NAMES, Row, Table, read_tables
+from scorefield.data.holdout import held_out
+from scorefield.data.places import PICTURES, Place
+from scorefield.errors import InputError
+
+Labels = Literal["auto", "folders", "file", "none"]
+
+
+class Sample(NamedTuple):
+    """A picture file.
+
+    Arguments:
+        name: its path inside the place.
+        split: which split it belongs to.
+        label: the name of its class; '' if it has none.
+        caption: a sentence about it; '' if there is none.
+        problem: why it cannot be used, in a few words; '' if it can.
+    """
+
+    name: str
+    split: Split
+    label: str = ""
+    caption: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Named:
+    """The picture files of a place, of both splits.
+
+    Arguments:
+        samples: in the order of their names.
+        classes: names of the classes, in order; none if there are no classes.
+        captioned: whether there are captions.
+        pair: whether the splits are the folders train and test.
+    """
+
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    captioned: bool
+    pair: bool
+
+
+def named_files(place: Place, labels: Labels, holdout: float) -> Named:
+    """Split, class and caption of every picture.
+
+    Arguments:
+        place: where they are.
+        labels: where their classes are from.
+        holdout: share of the test split, if there are no folders train and test.
+
+    Raises:
+        InputError: for tables that cannot be read, and for classes that are not clear.
+    """
+    pair = all(any(n.startswith(f"{s}/") for n in place.files) for s in ("train", "test"))
+    tables = read_tables(place, ("", "train/", "test/") if pair else ("",))
+    rows = {name: row for table in tables for name, row in table.rows.items()}
+    by_file = labels in ("auto", "file") and any(table.labelled for table in tables)
+    if labels == "file" and not by_file:
+        raise InputError(f"{place.path} has no {', '.join(TABLE_NAMES)} with a column label")
+    found = [
+        Sample(name, split, problem=problem)
+        for name, problem in _pictures(place, rows)
+        if (split := _split(name, holdout, pair=pair))
+    ]
+    by_folder = False
+    if labels in ("auto", "folders") and not by_file:
+        by_folder = _check_folders(place, found, pair=pair, asked=labels == "folders")
+    samples = []
+    for sample in found:
+        label, caption = rows.get(sample.name, Row("", ""))
+        if not by_file:
+            label = _folder(sample.name, pair=pair) if by_folder else ""
+        problem = sample.problem or _missing(sample.name, tables, rows)
+        if by_file and not problem and not label:
+            problem = "no label"
+        samples.append(sample._replace(label=label, caption=caption, problem=problem))
+    classes = _in_order({s.label for s in samples if s.label and not s.problem})
+    captioned = any(table.captioned for table in tables)
+    return Named(tuple(samples), classes, captioned, pair)
+
+
+def _pictures(place: Place, rows: Collection[str]) -> list[tuple[str, str]]:
+    """Names of pictures that are there, or ought to be, in order; with what is wrong with them."""
+    found = {name: "" for name in place.files if _ending(name) in PICTURES}
+    found |= {name: why for name, why in place.skipped if _ending(name) in PICTURES}
+    absent = {name: "named in a table, but not there" for name in rows if name not in found}
+    return sorted((found | absent).items())
+
+
+def _missing(name: str, tables: Collection[Table], rows: Collection[str]) -> str:
+    """What is wrong with a file of which no row speaks though there is a table."""
+    over = [table.name for table in tables if name.startswith(table.folder)]
+    return f"not in {over[0]}" if over and name not in rows else ""
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _split(name: str, holdout: float, *, pair: bool) -> Split | None:
+    if pair:
+        top = name.split("/", maxsplit=1)[0]
+        return "train" if top == "train" else "test" if top == "test" else None
+    return "test" if held_out(name, holdout) else "train"
+
+
+def _folder(name: str, *, pair: bool) -> str:
+    """The first folder of a path, below that of its split; '' if it lies in none."""
+    parts = name.split("/")[1 if pair else 0 :]
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _check_folders(place: Place, found: list[Sample], *, pair: bool, asked: bool) -> bool:
+    """Whether sub-folders are classes: each has a picture, and none lies beside them."""
+    used = {_folder(sample.name, pair=pair) for sample in found}
+    there = {
+        _folder(f"{name}/x", pair=pair) for name in place.folders if _split_folder(name, pair=pair)
+    }
+    known = (used | there) - {""}
+    if len(known) < 2 and not asked:
+        return False
+    empty = sorted(known - used)
+    if empty:
+        raise InputError(
+            f"the sub-folder '{empty[0]}' of {place.path} has no pictures; remove it, or say "
+            f"data.labels=none"
+        )
+    beside = [s.name for s in found if not _folder(s.name, pair=pair)]
+    if beside:
+        raise InputError(
+            f"{len(beside)} pictures of {place.path}, such as {beside[0]}, lie beside its "
+            f"sub-folders and so have no class; move them, or say data.labels=none"
+        )
+    return True
+
+
+def _split_folder(name: str, *, pair: bool) -> bool:
+    return not pair or name.split("/", maxsplit=1)[0] in ("train", "test")
+
+
+def _in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Names of classes: by number if all are whole numbers, else by alphabet."""
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
