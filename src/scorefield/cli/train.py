@@ -19,6 +19,7 @@ def train(
     budget: str | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     device: str = "auto",
+    strict: Annotated[bool, Parameter(negative=())] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe, or go on with a run.
@@ -37,9 +38,13 @@ def train(
         Go on with the run in the folder; start it if there is none.
     device
         auto for the best there is, or cpu.
+    strict
+        A broken picture in a folder is an error, as by data.strict=true; else it is skipped and named.
     as_json
         Print lines of JSON.
     """
+    if strict:
+        overrides = (*overrides, "data.strict=true")
     words = [*overrides, *([f"training.budget={budget}"] if budget else [])]
     if recipe is None and not resume:
         raise InputError("a recipe is needed, such as mnist10k; see: scorefield list recipes")

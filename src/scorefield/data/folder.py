@@ -197,8 +197,8 @@ class Folder(Dataset):
         """Refuse pictures of which none can be used, or not all if there must be no broken ones."""
         broken = [(name, problem) for name, problem in problems.items() if problem]
         if broken and (self.strict or len(broken) == len(problems)):
-            which = "none" if len(broken) == len(problems) else f"{len(broken)} not"
+            count = len(problems) - len(broken)
             name, problem = broken[0]
             raise InputError(
-                f"of {len(problems)} pictures in {self.path} {which} can be used; {name}: {problem}"
+                f"only {count} of {len(problems)} pictures in {self.path} can be used; {name}: {problem}"
             )

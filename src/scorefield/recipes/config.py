@@ -52,6 +52,7 @@ def from_dict(cls: type[T], given: object, where: str = "") -> T:
         InputError: for a kind, a key or a value that does not fit, with the path and what would.
     """
     interface = _interface(cls)
+    kinds: dict[str, type] = {}
     if interface is not None:
         noun, kinds = interface
         plain: Any = {"kind": given} if isinstance(given, str) else given
@@ -69,7 +70,9 @@ def from_dict(cls: type[T], given: object, where: str = "") -> T:
     hints = field_types(typing.cast(Any, cls))
     for key in given:
         if key not in hints:
-            raise unknown(f"key in {where or cls.__name__}:", key, hints)
+            error = unknown(f"key in {where or cls.__name__}:", key, hints)
+            having = [kind for kind, other in kinds.items() if key in field_types(other)]
+            raise InputError(f"{error}; it is a key of {', '.join(having)}") if having else error
     missing = [
         f.name
         for f in dataclasses.fields(typing.cast(Any, cls))
