@@ -72,3 +72,14 @@ def points():
     """Five points of the plane as a data set, for a schedule."""
     data = double([1.0, 0.4], [-0.7, 0.9], [0.1, -1.2], [-1.1, -0.5], [0.6, 1.3])
     return lambda schedule: EmpiricalDenoiser(schedule, data)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache, monkeypatch):
+    """What is remembered of data goes to a folder of the tests, not to the user's."""
+    monkeypatch.setattr("scorefield.data.surveys.cache_folder", lambda: cache)

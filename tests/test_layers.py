@@ -25,7 +25,7 @@ ALLOWED = {
     "atomic": {"errors"},
     "core": LEAVES | {"core"},
     "nets": {"errors", "nets"},
-    "data": {"errors", "data"},
+    "data": LEAVES | {"data"},
     "samplers": LEAVES | {"core", "samplers"},
     "guidance": LEAVES | {"core", "guidance"},
     "viz": LEAVES | {"core", "samplers", "data", "viz"},

@@ -12,6 +12,7 @@ from PIL import Image
 
 from scorefield.data.base import Arrays
 from scorefield.data.folder import Folder
+from scorefield.data.picture_files import all_pixels
 from scorefield.data.streamed import Streamed
 from scorefield.errors import InputError
 
@@ -439,6 +440,69 @@ def test_a_streamed_folder_is_the_same(tmp_path):
     assert (streamed.spec, streamed.skipped) == (held.spec, held.skipped)
     some = torch.tensor([7, 0, 7, 11])
     assert torch.equal(streamed.stored(some), held.stored(some))
+
+
+@pytest.mark.parametrize("count", [1000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_many_files(tmp_path, count):
+    """Each picture is flat and tells its own number."""
+    for folder in range(10):
+        (tmp_path / f"{folder}").mkdir()
+    for i in range(count):
+        colour = bytes([i >> 16, i >> 8 & 255, i & 255])
+        Image.frombytes("RGB", (2, 2), colour * 4).save(tmp_path / f"{i % 10}" / f"{i}.png")
+    numbers = []
+    for split in ("train", "test"):
+        data = loaded(tmp_path, split, memory=0.0, holdout=0.1)
+        for rows in torch.split(torch.arange(len(data)), 1000):
+            high, middle, low = data.stored(rows)[:, :, 1, 1].long().T
+            found = high << 16 | middle << 8 | low
+            assert torch.equal(found % 10, data.label[rows])
+            numbers.append(found)
+    assert torch.equal(torch.cat(numbers).sort().values, torch.arange(count))
+    assert abs(len(data) - 0.1 * count) < 5 * (0.09 * count) ** 0.5
+
+
+def test_what_was_seen_is_remembered_until_something_changes(tmp_path, monkeypatch, cache):
+    asked = []
+
+    def counted(place, names, *rest):
+        asked.append(len(names))
+        return all_pixels(place, names, *rest)
+
+    monkeypatch.setattr("scorefield.data.folder.all_pixels", counted)
+    write(tmp_path, {**numbered(RGB), "x.png": b"broken"})
+    table = "".join(f"{name}.png,{'ab'[int(name, 16) % 2]}\n" for name in ["00", "01", "02"])
+    write(tmp_path, {"labels.csv": "file_name,label\n" + table})
+
+    def seen(**settings):
+        """Whether all was looked at anew, and whether it is right either way."""
+        asked.clear()
+        one = loaded(tmp_path, memory=0.0, **settings)
+        new = bool(asked)
+        other = loaded(tmp_path, **settings)
+        every = torch.arange(len(other))
+        assert (one.spec, one.skipped) == (other.spec, other.skipped)
+        assert torch.equal(one.stored(every), other.stored(every))
+        assert torch.equal(one.label, other.label)
+        return new
+
+    assert [seen(), seen(), seen(workers=1)] == [True, False, False]
+    assert [seen(size=4), seen(size=4), seen(channels="gray"), seen()] == [True, False, True, False]
+    with pytest.raises(InputError, match=r"only 3 of 13 pictures"):
+        loaded(tmp_path, memory=0.0, strict=True)
+    write(tmp_path, {"00.png": RGB[5]})
+    assert [seen(), seen()] == [True, False]
+    write(tmp_path, {"labels.csv": "file_name,label\n" + table + "03.png,b\n"})
+    assert [seen(), seen()] == [True, False]
+    for path in (cache / "surveys").iterdir():
+        path.write_text("{")
+    assert [seen(), seen()] == [True, False]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    write(tmp_path, numbered(RGB))
+    monkeypatch.setattr("scorefield.data.surveys.cache_folder", lambda: tmp_path / "00.png")
+    assert len(loaded(tmp_path, memory=0.0)) == 12
 
 
 def test_what_cannot_be_loaded(tmp_path):

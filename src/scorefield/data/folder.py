@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,23 +18,8 @@ from scorefield.data.pictures import Channels, Fit, Kind, kind_of
 from scorefield.data.places import Place, open_place
 from scorefield.data.published import known_split
 from scorefield.data.streamed import THREADS, Streamed
+from scorefield.data.surveys import Survey, remember, remembered, survey_key
 from scorefield.errors import InputError
-
-
-class Survey(NamedTuple):
-    """What looking at all pictures of a split tells.
-
-    Arguments:
-        kind: what they are brought to.
-        spec: the description of the data.
-        problems: why a file cannot be used, in a few words, or ''; by name.
-        x: the pixels of the usable ones and room behind them; none if there are too many to hold.
-    """
-
-    kind: Kind
-    spec: DataSpec
-    problems: dict[str, str]
-    x: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +79,7 @@ class Folder(Dataset):
         known_split(split)
         if not self.path:
             raise InputError("a folder or archive is needed, as in data.path=photos")
-        place = open_place(Path(self.path).expanduser(), self._room)
+        place = open_place(Path(self.path).expanduser(), int(self.memory * 2**30))
         named = named_files(place, self.labels, self.holdout)
         if not named.samples:
             others = ", ".join(f"{n} {end or 'without'}" for end, n in place.endings.items())
@@ -106,13 +90,25 @@ class Folder(Dataset):
         if not chosen:
             count = len(named.samples)
             raise InputError(f"holdout={self.holdout:g} of {count} files leaves none to {split}")
-        survey = self._survey(place, named, [sample.name for sample in chosen])
+        key = self._key(place, named, split)
+        survey = remembered(key)
+        if survey is None or self._fit(survey.kind, len(chosen)):
+            survey = self._survey(place, named, [sample.name for sample in chosen])
+            if survey.x is None:
+                remember(key, survey)
         chosen = [s._replace(problem=survey.problems.get(s.name, "")) for s in chosen]
+        self._check({s.name: s.problem for s in chosen})
         return self._data(place, named, chosen, survey)
 
-    @property
-    def _room(self) -> int:
-        return int(self.memory * 2**30)
+    def _key(self, place: Place, named: Named, split: Split) -> str:
+        """What a survey depends on."""
+        files = ((name, entry.size, entry.changed) for name, entry in place.files.items())
+        settings = self._size, self.fit, self.channels, split
+        return survey_key([str(place.path.resolve()), settings, *files, *named.samples])
+
+    def _fit(self, kind: Kind, count: int) -> bool:
+        """Whether so many pictures may be held in memory."""
+        return count * kind.bytes <= self.memory * 2**30
 
     def _survey(self, place: Place, named: Named, chosen: Sequence[str]) -> Survey:
         """Look at the headers of both splits, so that they are brought to the same, and decode one."""
@@ -126,12 +122,13 @@ class Folder(Dataset):
         kind = kind_of(headers, self._size, self.fit, self.channels)
         problems = {name: problems[name] for name in chosen}
         names = [name for name, problem in problems.items() if not problem]
-        held = len(names) if len(names) * kind.bytes <= self._room else 0
+        held = len(names) if self._fit(kind, len(chosen)) else 0
         x = torch.empty((held, *kind.shape), dtype=kind.dtype)
-        plain = DataSpec(kind.shape, len(named.classes), kind.levels, class_names=named.classes)
+        plain = DataSpec(kind.shape, levels=kind.levels)
         outcomes = all_pixels(place, names, kind, self.workers)
         blocks = self._blocks(outcomes, x, problems)
-        return Survey(kind, measured(plain, blocks), problems, x if held else None)
+        spec = measured(plain, blocks)
+        return Survey(kind, spec.mean, spec.sigma_data, problems, x if held else None)
 
     def _blocks(
         self, outcomes: Iterable[Outcome], x: Tensor, problems: dict[str, str]
@@ -165,15 +162,23 @@ class Folder(Dataset):
     def _data(self, place: Place, named: Named, chosen: Sequence[Sample], survey: Survey) -> Data:
         kept = [sample for sample in chosen if not sample.problem]
         kind, names = survey.kind, [sample.name for sample in kept]
+        spec = DataSpec(
+            kind.shape,
+            len(named.classes),
+            kind.levels,
+            mean=survey.mean,
+            sigma_data=survey.sigma_data,
+            class_names=named.classes,
+        )
         label = self._labels(kept, named.classes) if named.classes else None
         caption = tuple(sample.caption for sample in kept) if named.captioned else None
         skipped = tuple(Skipped(s.name, s.problem) for s in chosen if s.problem)
         if survey.x is not None:
             x = survey.x[: len(kept)]
-            return Arrays(x=x, label=label, spec=survey.spec, caption=caption, skipped=skipped)
+            return Arrays(x=x, label=label, spec=spec, caption=caption, skipped=skipped)
         return Streamed(
             label=label,
-            spec=survey.spec,
+            spec=spec,
             caption=caption,
             skipped=skipped,
             size=len(kept),

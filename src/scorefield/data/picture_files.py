@@ -78,7 +78,8 @@ def read_pixels(content: bytes, kind: Kind) -> Tensor:
             side = 2 * max(kind.height, kind.width)
             picture.draft(None, (side, side))
         picture.load()
-        return kind.pixels(ImageOps.exif_transpose(picture))
+        ImageOps.exif_transpose(picture, in_place=True)
+        return kind.pixels(picture)
 
 
 def _opened(content: bytes) -> ImageFile:

@@ -77,7 +77,9 @@ class Kind:
             if self.mode != "RGBA" and picture.has_transparency_data:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            return self._channels_first(np.array(self._fitted(picture.convert(self.mode))))
+            if picture.mode != self.mode:
+                picture = picture.convert(self.mode)
+            return self._channels_first(np.array(self._fitted(picture)))
         deep = np.array(picture)
         if deep.min() < 0 or deep.max() > 65535:
             raise ValueError("values do not fit into 16 bits")
