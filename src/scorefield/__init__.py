@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from scorefield.core.variational import VariationalBound, variational_bound
     from scorefield.data.base import DataSpec
     from scorefield.data.density import draw_density
+    from scorefield.data.folder import Folder
     from scorefield.data.mnist import MNIST, MNIST10k
     from scorefield.errors import InputError
     from scorefield.guidance.cfg import CFG
@@ -111,6 +112,7 @@ _HOMES = {
     "core.variational": "VariationalBound variational_bound",
     "data.base": "DataSpec",
     "data.density": "draw_density",
+    "data.folder": "Folder",
     "data.mnist": "MNIST MNIST10k",
     "errors": "InputError",
     "guidance.cfg": "CFG",
@@ -178,6 +180,7 @@ __all__ = [
     "EulerMaruyama",
     "FixedSteps",
     "Flow",
+    "Folder",
     "ForwardSDE",
     "GaussianDenoiser",
     "GaussianResidual",
