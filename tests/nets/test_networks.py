@@ -98,6 +98,30 @@ def test_unconditional_networks_have_no_label_table(config):
     assert torch.equal(network(x, c_noise), network(x, c_noise, torch.tensor([0, 1])))
 
 
+@every_net
+def test_what_was_done_to_the_data(config):
+    torch.manual_seed(0)
+    plain = config.build((1, 12, 12), 3)
+    torch.manual_seed(0)
+    network = config.build((1, 12, 12), 3, augment=4)
+    # one weight more, and nothing drawn for it
+    more = dict(network.state_dict())
+    (extra,) = more.keys() - plain.state_dict().keys()
+    assert not more.pop(extra).any()
+    assert all(torch.equal(more[name], w) for name, w in plain.state_dict().items())
+    for parameter in network.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.2)
+    x, c_noise = inputs((1, 12, 12))
+    label = torch.tensor([0, -1])
+    untouched = network(x, c_noise, label)
+    told = torch.eye(4)[:2]
+    assert torch.equal(network(x, c_noise, label, augment=torch.zeros(2, 4)), untouched)
+    for numbers in (told, -told, told.flip(0)):
+        assert not torch.allclose(network(x, c_noise, label, augment=numbers), untouched, atol=1e-4)
+    assert torch.equal(plain(x, c_noise, label, augment=told), plain(x, c_noise, label))
+
+
 def test_scorenet_has_the_parameters_of_the_tutorial():
     # Derived layer by layer from the tutorial's network: embedding 256·256 + 256, dense layers
     # 257·(32 + 64 + 128 + 256 + 128 + 64 + 32), norms 2·(the same), and the 3×3 kernels.

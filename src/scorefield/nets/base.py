@@ -20,13 +20,20 @@ class Network(nn.Module):
 class NetworkConfig(ABC):
     """A description of a network; `build` makes the module for data of a given shape.
 
-    The module is called as ``module(x, c_noise, label=None)``: x of shape (B, ...) with unit variance,
-    c_noise of shape (B,), label of shape (B,) with -1 for "no label". It returns the shape of x.
+    The module is called as ``module(x, c_noise, label=None, augment=None)``: x of shape (B, ...) with unit
+    variance, c_noise of shape (B,), label of shape (B,) with -1 for "no label", augment of shape (B, K)
+    with what was done to the data in training, 0 for nothing. It returns the shape of x.
     """
 
     @abstractmethod
-    def build(self, shape: tuple[int, ...], classes: int) -> Network:
-        """The module for samples of ``shape`` (C, H, W) or (D,) with ``classes`` classes, 0 for none."""
+    def build(self, shape: tuple[int, ...], classes: int, augment: int = 0) -> Network:
+        """The module for samples of a shape.
+
+        Arguments:
+            shape: (C, H, W) or (D,).
+            classes: number of classes, 0 for none.
+            augment: K, the numbers that tell what was done to a sample, 0 for none.
+        """
 
 
 def lay_out(network: nn.Module, layout: torch.memory_format) -> None:

@@ -78,27 +78,55 @@ class LabelEmbedding(nn.Module):
         return out
 
 
+class AugmentEmbedding(nn.Module):
+    """A linear map, without a constant, of the numbers that tell what was done to a sample.
+
+    It starts as 0, and is 0 wherever nothing was done.
+
+    Arguments:
+        numbers: how many numbers.
+        size: length of the result.
+
+    Reference: Karras et al. 2022, appendix F.2. arXiv:2206.00364
+    """
+
+    def __init__(self, numbers: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(size, numbers))
+
+    def forward(self, augment: Tensor) -> Tensor:
+        return functional.linear(augment, self.weight)
+
+
 class Conditioning(nn.Module):
-    """The vector that tells every block the noise level and the label.
+    """The vector that tells every block the noise level, the label, and what was done to the sample.
 
     Arguments:
         features: turns c_noise of shape (B,) into (B, size).
         size: length of the features.
         out: length of the vector.
         classes: number of classes, 0 for none.
+        augment: numbers that tell what was done to a sample, 0 for none.
     """
 
-    def __init__(self, features: nn.Module, size: int, out: int, classes: int) -> None:
+    def __init__(
+        self, features: nn.Module, size: int, out: int, classes: int, augment: int = 0
+    ) -> None:
         super().__init__()
         self.features = features
         self.first = nn.Linear(size, out)
         self.second = nn.Linear(out, out)
         self.label = LabelEmbedding(classes, out) if classes else None
+        self.augment = AugmentEmbedding(augment, out) if augment else None
 
-    def forward(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
+    def forward(
+        self, c_noise: Tensor, label: Tensor | None, augment: Tensor | None = None
+    ) -> Tensor:
         hidden = self.first(self.features(c_noise))
         if self.label is not None:
             hidden = hidden + self.label(label, c_noise)
+        if self.augment is not None and augment is not None:
+            hidden = hidden + self.augment(augment)
         return functional.silu(self.second(functional.silu(hidden)))
 
 

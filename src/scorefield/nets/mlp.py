@@ -20,7 +20,7 @@ FEATURES = 64
 class MLPConfig(NetworkConfig):
     """A residual MLP on the flattened sample, with the noise level added in every block.
 
-        F(x, c_noise, label): (B, ...) -> (B, ...)
+        F(x, c_noise, label, augment): (B, ...) -> (B, ...)
 
     Arguments:
         width: hidden units; at least 1.
@@ -43,8 +43,8 @@ class MLPConfig(NetworkConfig):
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must lie from 0 to below 1, got {self.dropout}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> Network:
-        return MLP(self, math.prod(shape), classes if self.conditional else 0)
+    def build(self, shape: tuple[int, ...], classes: int, augment: int = 0) -> Network:
+        return MLP(self, math.prod(shape), classes if self.conditional else 0, augment)
 
 
 class MLP(Network):
@@ -54,22 +54,31 @@ class MLP(Network):
         config: its description.
         size: numbers in a sample.
         classes: number of classes, 0 for none.
+        augment: numbers that tell what was done to a sample, 0 for none.
     """
 
     outer: ClassVar[tuple[str, ...]] = ("stem", "head")  # the layers that meet the data
 
-    def __init__(self, config: MLPConfig, size: int, classes: int) -> None:
+    def __init__(self, config: MLPConfig, size: int, classes: int, augment: int) -> None:
         super().__init__()
         width = config.width
-        self.conditioning = Conditioning(SinusoidalFeatures(FEATURES), FEATURES, width, classes)
+        self.conditioning = Conditioning(
+            SinusoidalFeatures(FEATURES), FEATURES, width, classes, augment
+        )
         self.stem = nn.Linear(size, width)
         self.blocks = nn.ModuleList(MLPBlock(width, config.dropout) for _ in range(config.depth))
         self.head = nn.Linear(width, size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        condition = self.conditioning(c_noise, label)
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
+        condition = self.conditioning(c_noise, label, augment)
         hidden = self.stem(x.flatten(1))
         for block in self.blocks:
             hidden = block(hidden, condition)

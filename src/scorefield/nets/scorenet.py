@@ -11,7 +11,13 @@ from torch.nn import functional
 from scorefield.errors import InputError
 from scorefield.nets.base import Network, NetworkConfig
 from scorefield.nets.kernels import silu, spread
-from scorefield.nets.layers import FourierFeatures, GroupNorm, LabelEmbedding, pad_to
+from scorefield.nets.layers import (
+    AugmentEmbedding,
+    FourierFeatures,
+    GroupNorm,
+    LabelEmbedding,
+    pad_to,
+)
 
 CHANNELS = (32, 64, 128, 256)
 EMBEDDING = 256
@@ -21,7 +27,7 @@ EMBEDDING = 256
 class ScoreNetConfig(NetworkConfig):
     """The U-Net of the score-SDE tutorial: 1,115,296 parameters for gray images without labels.
 
-        F(x, c_noise, label): (B, C, H, W) -> (B, C, H, W)
+        F(x, c_noise, label, augment): (B, C, H, W) -> (B, C, H, W)
 
     Four 3×3 convolutions down without padding, four transposed ones up, the embedding of the noise level
     added before each group norm. Heights and widths of 8k + 12 (20, 28, 36 …) fit as they are, others are
@@ -43,10 +49,10 @@ class ScoreNetConfig(NetworkConfig):
         if not self.scale > 0:
             raise InputError(f"scale must be above 0, got {self.scale}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> Network:
+    def build(self, shape: tuple[int, ...], classes: int, augment: int = 0) -> Network:
         if len(shape) != 3:
             raise InputError(f"ScoreNet needs images (C, H, W), got data of shape {shape}; try mlp")
-        return ScoreNet(self, shape[0], classes if self.conditional else 0)
+        return ScoreNet(self, shape[0], classes if self.conditional else 0, augment)
 
 
 class Stage(nn.Module):
@@ -76,15 +82,17 @@ class ScoreNet(Network):
         config: its description.
         channels: channels of the images.
         classes: number of classes, 0 for none.
+        augment: numbers that tell what was done to a sample, 0 for none.
     """
 
     outer: ClassVar[tuple[str, ...]] = ("down1.conv", "up1")  # the layers that meet the data
 
-    def __init__(self, config: ScoreNetConfig, channels: int, classes: int) -> None:
+    def __init__(self, config: ScoreNetConfig, channels: int, classes: int, augment: int) -> None:
         super().__init__()
         self.features = FourierFeatures(EMBEDDING, config.scale)
         self.embed = nn.Linear(EMBEDDING, EMBEDDING)
         self.label = LabelEmbedding(classes, EMBEDDING) if classes else None
+        self.augment = AugmentEmbedding(augment, EMBEDDING) if augment else None
         a, b, c, d = CHANNELS
         conv, up = nn.Conv2d, nn.ConvTranspose2d
         self.down1 = Stage(conv(channels, a, 3, bias=False), a, 4)
@@ -96,12 +104,20 @@ class ScoreNet(Network):
         self.up2 = Stage(up(2 * b, a, 3, stride=2, output_padding=1, bias=False), a, 32)
         self.up1 = up(2 * a, channels, 3, bias=False)
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
         height, width = x.shape[-2:]
         x = pad_to(x, *(max(20, 12 + -(-(side - 12) // 8) * 8) for side in (height, width)))
         hidden = self.embed(self.features(c_noise))
         if self.label is not None:
             hidden = hidden + self.label(label, c_noise)
+        if self.augment is not None and augment is not None:
+            hidden = hidden + self.augment(augment)
         embedding = functional.silu(hidden)
         h1 = self.down1(x, embedding)
         h2 = self.down2(h1, embedding)

@@ -31,7 +31,7 @@ FEATURES = 64  # sinusoids that describe the noise level
 class UNetConfig(NetworkConfig):
     """A U-Net of residual blocks with adaptive group norm and attention, for images of any size.
 
-        F(x, c_noise, label): (B, C, H, W) -> (B, C, H, W)
+        F(x, c_noise, label, augment): (B, C, H, W) -> (B, C, H, W)
 
     Images are cut into patch × patch blocks, padded to what the levels need, and cropped at the end.
 
@@ -79,10 +79,10 @@ class UNetConfig(NetworkConfig):
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must lie from 0 to below 1, got {self.dropout}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> Network:
+    def build(self, shape: tuple[int, ...], classes: int, augment: int = 0) -> Network:
         if len(shape) != 3:
             raise InputError(f"a UNet needs images (C, H, W), got data of shape {shape}; try mlp")
-        return UNet(self, shape[0], classes if self.conditional else 0)
+        return UNet(self, shape[0], classes if self.conditional else 0, augment)
 
 
 class UNet(Network):
@@ -92,11 +92,12 @@ class UNet(Network):
         config: its description.
         channels: channels of the images.
         classes: number of classes, 0 for none.
+        augment: numbers that tell what was done to a sample, 0 for none.
     """
 
     outer: ClassVar[tuple[str, ...]] = ("stem", "head")  # the layers that meet the data
 
-    def __init__(self, config: UNetConfig, channels: int, classes: int) -> None:
+    def __init__(self, config: UNetConfig, channels: int, classes: int, augment: int) -> None:
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
         condition = 4 * config.width
@@ -107,7 +108,7 @@ class UNet(Network):
         )
         self.patch = config.patch
         self.multiple = config.patch * 2 ** (len(widths) - 1)
-        self.conditioning = Conditioning(features, FEATURES, condition, classes)
+        self.conditioning = Conditioning(features, FEATURES, condition, classes, augment)
         self.stem = nn.Conv2d(channels * config.patch**2, widths[0], 3, padding=1)
 
         def stage(first: int, out: int, level: int, blocks: int) -> Stage:
@@ -129,10 +130,16 @@ class UNet(Network):
         self.norm = GroupNorm(widths[0], groups(widths[0]))
         self.head = zeroed(nn.Conv2d(widths[0], channels * config.patch**2, 3, padding=1))
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
         height, width = x.shape[-2:]
         x = pad_to(x, *(-(-side // self.multiple) * self.multiple for side in (height, width)))
-        condition = self.conditioning(c_noise, label)
+        condition = self.conditioning(c_noise, label, augment)
         hidden = self.stem(functional.pixel_unshuffle(x, self.patch))
         skips = []
         for level, stage in enumerate(self.down):
