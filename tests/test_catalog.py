@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scorefield.core.objective import Objective
+from scorefield.data.augmentation import Augmentation
 from scorefield.data.base import DataSpec
 from scorefield.recipes import (
     CATALOG,
@@ -60,7 +61,10 @@ def test_docstring(interface, kind, cls):
 
 @pytest.mark.parametrize(
     "cls",
-    [*sorted(CLASSES, key=lambda c: c.__name__), Recipe, Sampling, Training, Objective, DataSpec],
+    [
+        *sorted(CLASSES, key=lambda c: c.__name__),
+        *(Recipe, Sampling, Training, Objective, DataSpec, Augmentation),
+    ],
 )
 def test_docstring_has_a_sentence_for_each_field_and_none_for_others(cls):
     fields = {field.name for field in dataclasses.fields(cls)}

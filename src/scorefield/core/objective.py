@@ -309,8 +309,10 @@ class Objective:
         t: Tensor,
         eps: Tensor,
         label: Tensor | None,
+        augment: Tensor | None = None,
     ) -> Tensor:
         """The weighted loss of each sample, shape (B,), with nothing random left in it."""
         weight = self.weighting(denoiser.schedule, denoiser.parameterization, t)
-        cond = {} if label is None else {"label": label}
+        given = {"label": label, "augment": augment}
+        cond = {name: value for name, value in given.items() if value is not None}
         return weight.to(x0) * denoiser.loss(x0, t, eps, **cond)

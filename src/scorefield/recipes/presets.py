@@ -17,6 +17,7 @@ from scorefield.core.objective import (
 )
 from scorefield.core.parameterizations import EDM, Noise, Velocity
 from scorefield.core.schedules import VE, VP, Flow, SubVP
+from scorefield.data.augmentation import Augmentation
 from scorefield.data.cifar import CIFAR10, CIFAR100
 from scorefield.data.digits import Digits
 from scorefield.data.idx_sets import KMNIST, FashionMNIST
@@ -46,6 +47,7 @@ _CIFAR = replace(
     network=UNetConfig(width=64, multipliers=(1, 2, 2), attention=(2,)),
     objective=Objective(times=LogNormalTimes(mean=-1.2, std=1.2)),  # as Karras et al. 2022 have it
     training=replace(_MNIST.training, budget="8h"),
+    augmentation=Augmentation(flip=0.5),  # a mirrored ship is a ship; a mirrored digit is none
 )
 
 # Of 8×8 pixels none can be folded away; 1,437 images are learnt by heart if one trains for long.

@@ -11,6 +11,7 @@ from scorefield.core.moments import Moments, white_moments
 from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM, Parameterization
 from scorefield.core.schedules import VP, Schedule
+from scorefield.data.augmentation import Augmentation
 from scorefield.data.base import Dataset, DataSpec
 from scorefield.errors import InputError
 from scorefield.nets.base import NetworkConfig
@@ -110,6 +111,7 @@ class Recipe:
         objective: the loss.
         training: how it is trained.
         sampling: how samples are drawn unless asked otherwise.
+        augmentation: what is done to the data in training.
     """
 
     data: Dataset
@@ -119,6 +121,7 @@ class Recipe:
     objective: Objective = Objective()
     training: Training = Training()
     sampling: Sampling = Sampling()
+    augmentation: Augmentation = Augmentation()
 
     def fitted(self, spec: DataSpec) -> Recipe:
         """This recipe with σ_data as measured, unless it was set.
@@ -164,8 +167,8 @@ class Recipe:
             moments: their mean and covariance; if not given, the mean and σ_data of the description.
 
         Raises:
-            InputError: for a parameterization that the schedule does not allow, a network that does
-                not fit the data, or sampling with a guidance that the model cannot have.
+            InputError: for a parameterization that the schedule does not allow, a network or an
+                augmentation that does not fit the data, or a guidance that the model cannot have.
         """
         recipe = self.fitted(spec)
         if self.sampling.guidance is not None:
@@ -176,7 +179,8 @@ class Recipe:
                 f"{type(self.schedule).__name__}, where no signal is left at t = 1; use x0, v, "
                 f"velocity or edm"
             )
-        network = recipe.network.build(spec.shape, spec.classes)
+        self.augmentation.check(spec)
+        network = recipe.network.build(spec.shape, spec.classes, self.augmentation.told_length)
         moments = moments or white_moments(spec.mean, spec.sigma_data, spec.shape)
         return NetworkDenoiser(
             network, recipe.schedule, recipe.parameterization, spec.mean, moments

@@ -32,7 +32,7 @@ from scorefield.training.folder import SAMPLES, STATES, difference, stored_recip
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
 from scorefield.training.optimizers import build_optimizers
-from scorefield.training.order import DROPOUT, NOISE, WEIGHTS, ShuffledOrder
+from scorefield.training.order import AUGMENT, DROPOUT, NOISE, WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Position, load_newest, save_state, state_files
@@ -51,8 +51,10 @@ class LossModule(nn.Module):
         self.denoiser = denoiser
         self.objective = objective
 
-    def forward(self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None) -> Tensor:
-        return self.objective.loss(self.denoiser, x0, t, eps, label).mean()
+    def forward(
+        self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None, augment: Tensor | None
+    ) -> Tensor:
+        return self.objective.loss(self.denoiser, x0, t, eps, label, augment).mean()
 
 
 class Trainer:
@@ -232,19 +234,23 @@ class Trainer:
     def _backward(self, engine: Engine, step: int, x0: Tensor, label: Tensor | None) -> float:
         """Gradients of the loss of a step, in as many parts as the recipe says; returns the loss."""
         device, mine, objective = self.accelerator.device, self.batches.mine, self.recipe.objective
-        self.generator.manual_seed(stream(self.training.seed, NOISE, step))
+        batch = self.training.batch
         # Every process draws for the whole batch and keeps its rows: no number of them changes a sample.
-        whole = x0[:1].expand(self.training.batch, *x0.shape[1:])
+        self.generator.manual_seed(stream(self.training.seed, AUGMENT, step))
+        changes = self.recipe.augmentation.draw(batch, self.spec, self.generator)[mine]
+        self.generator.manual_seed(stream(self.training.seed, NOISE, step))
+        whole = x0[:1].expand(batch, *x0.shape[1:])
         t, eps, label = objective.draw(self.denoiser.schedule, whole, label, self.generator)
         torch.manual_seed(stream(self.training.seed, DROPOUT, step, self.accelerator.process_index))
+        x0 = changes(x0)
         x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps[mine]).to(device)
-        label = None if label is None else label[mine].to(device)
+        label = None if label is None else label[mine]
+        cond = [None if c is None else c.to(device) for c in (label, changes.told)]
         total = 0.0
         for part in torch.arange(len(x0)).chunk(self.training.accumulate):
             with engine.autocast(device):
-                loss = self.loss(
-                    x0[part], t[part], eps[part], None if label is None else label[part]
-                )
+                given = (None if c is None else c[part] for c in cond)
+                loss = self.loss(x0[part], t[part], eps[part], *given)
             share = len(part) / len(x0)
             self.accelerator.backward(loss * share)
             total += float(loss.detach()) * share
