@@ -117,7 +117,7 @@ class Trainer:
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
-        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
+        self.loss: nn.Module = LossModule(self.denoiser, self.recipe.objective)
         self.optimizers = [self.accelerator.prepare(o) for o in self.optimizers]
 
     @property
@@ -199,6 +199,8 @@ class Trainer:
                 yield self._note(log, _uncompiled(trial), warning=True)
         self.engine.apply(self.network)
         self.network.zero_grad(set_to_none=True)
+        # Last, as it takes the weights' layout for settled when it sums the gradients of processes.
+        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
