@@ -24,7 +24,7 @@ COMMANDS = {
     "plot",
     "verify",
 }
-PLOTS = {"grid", "animation", "paths", "schedule", "loss"}
+PLOTS = {"grid", "augmentation", "animation", "paths", "schedule", "loss"}
 SYNOPSIS = re.compile(r"[\[\]{}<>|…]|\.\.\.")
 
 

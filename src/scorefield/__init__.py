@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
     from scorefield.core.variational import VariationalBound, variational_bound
+    from scorefield.data.augmentation import Augmentation
     from scorefield.data.base import DataSpec
     from scorefield.data.density import draw_density
     from scorefield.data.folder import Folder
@@ -110,6 +111,7 @@ _HOMES = {
     "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
     "core.variational": "VariationalBound variational_bound",
+    "data.augmentation": "Augmentation",
     "data.base": "DataSpec",
     "data.density": "draw_density",
     "data.folder": "Folder",
@@ -163,6 +165,7 @@ __all__ = [
     "AdaptiveSDE",
     "Ancestral",
     "AnnealedLangevin",
+    "Augmentation",
     "Calibration",
     "ClassifierGuidance",
     "ConstantBetas",

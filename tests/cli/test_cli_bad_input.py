@@ -303,6 +303,8 @@ def test_a_model_whose_weights_do_not_fit(work, refused, rewrite):
         (["plot", "grid", "mnist10k", "--columns", "-2"], ["columns", "at least 1, got -2"]),
         (["plot", "grid", "moons", "-o", "grid.xyz"], ["grid.xyz", ".png"]),
         (["plot", "grid", "moons", "-o", "grid"], ["grid", ".png"]),
+        (["plot", "augmentation", "moons", "augmentation.flip=1"], ["flip needs images"]),
+        (["plot", "augmentation", "mnist10k", "-n", "0"], ["at least 1, got 0"]),
         (["plot", "schedule", "vp", "subpv"], ["'subpv'", "did you mean 'subvp'", "flow"]),
         (["plot", "schedule", "vp", "-o", "s.xyz"], ["s.xyz", ".png"]),
         (["plot", "schedule", "vp", "-o", "images/recipe.json/s.png"], ["cannot write"]),

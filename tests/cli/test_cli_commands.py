@@ -247,6 +247,27 @@ def test_show_an_old_model(work, run):
         assert word in text
 
 
+@pytest.mark.parametrize(
+    ("augmentation", "said"),
+    [
+        ({}, None),
+        ({"flip": 0.5, "dequantise": True}, "augments  flip=0.5 dequantise=True"),
+        ({"told": 0.1, "transformations": ["shift"]}, "told=0.1 transformations=['shift']"),
+    ],
+)
+def test_show_what_was_done_to_the_data(work, run, augmentation, said):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open("points/model.safetensors", framework="pt") as content:
+        header = content.metadata()
+    recipe = {**json.loads(header["recipe"]), "augmentation": augmentation}
+    header["recipe"] = json.dumps(recipe)
+    save_file(load_file("points/model.safetensors"), "told.safetensors", metadata=header)
+    text = "\n".join(run("show", "told.safetensors"))
+    assert (said in text) if said else ("augments" not in text)
+
+
 PLURALS = {f"{noun}s" if not noun.endswith("s") else noun: k for noun, k in CATALOG.values()}
 
 
@@ -299,6 +320,18 @@ def test_plot_a_grid_of_data(here, run, digits):
         json.dumps({"event": "done", "out": "grid.png"})
     ]
     assert colours("grid.png") > 20
+
+
+def test_plot_what_training_sees(here, run, digits):
+    words = ["augmentation.flip=1", "-n", "2", "-o", "seen.png"]
+    assert run("plot", "augmentation", "mnist10k", *words) == ["seen.png"]
+    with Image.open("seen.png") as picture:
+        pixels = np.asarray(picture)
+    factor = pixels.shape[1] // (10 * (28 + 2) + 2)
+    sheet = pixels[::factor, ::factor]
+    row = [sheet[2:30, 2 + 30 * i : 30 + 30 * i] for i in range(10)]
+    assert len(np.unique(row[0])) > 10
+    assert all(np.array_equal(one, row[0][:, ::-1]) for one in row[1:])
 
 
 def test_plot_a_grid_of_samples(work, run):

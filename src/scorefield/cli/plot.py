@@ -11,7 +11,7 @@ import torch
 from cyclopts import App
 from numpy.typing import NDArray
 
-from scorefield import InputError, Schedule, load
+from scorefield import InputError, Schedule, find_recipe, load
 from scorefield.atomic import check_writable
 from scorefield.cli.options import Json, Number, Out, Whole
 from scorefield.cli.output import bar, say
@@ -30,7 +30,9 @@ from scorefield.viz import (
     save_image,
 )
 
-app = App(name="plot", help="Draw grids, animations, paths, schedules, losses.")
+app = App(name="plot", help="Draw grids, animations, paths, schedules, losses, augmentations.")
+
+VERSIONS = 9  # of an image, beside the image itself
 
 
 @app.command
@@ -85,6 +87,47 @@ def _images(path: Path) -> NDArray[np.uint8]:
                 return images
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read {path}: {error}") from error
+
+
+@app.command
+def augmentation(
+    recipe: str,
+    /,
+    *overrides: str,
+    n: Number = 6,
+    out: Out = Path("augmentation.png"),
+    seed: Whole = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw images as training sees them: in a row one image as it is, then augmented.
+
+    Parameters
+    ----------
+    recipe
+        A preset (see: scorefield list recipes), or a .yaml or .json file.
+    overrides
+        Dotted keys with values, such as augmentation.told=0.12.
+    n
+        How many images.
+    out
+        The picture.
+    seed
+        Seed of the augmentation.
+    as_json
+        Print one line of JSON.
+    """
+    check_writable(out)
+    if n < 1:
+        raise InputError(f"the number of images must be at least 1, got {n}")
+    chosen = find_recipe(recipe, overrides)
+    data = chosen.data.load("train")
+    chosen.augmentation.check(data.spec)
+    x, _ = data.batch(torch.arange(min(n, len(data))))
+    generator = torch.Generator().manual_seed(seed)
+    many, _ = chosen.augmentation(x.repeat_interleave(VERSIONS, 0), data.spec, generator)
+    rows = torch.cat([x[:, None], many.reshape(len(x), VERSIONS, *x.shape[1:])], dim=1)
+    save_image(picture(rows.flatten(0, 1), data.spec, columns=VERSIONS + 1), out)
+    say(str(out), as_json=as_json, event="done", out=str(out))
 
 
 @app.command

@@ -74,6 +74,10 @@ def _text(facts: dict[str, Any]) -> str:
         ("training", _brief(recipe["training"])),
         ("sampling", _sampling(recipe["sampling"])),
     ]
+    augmentation = recipe["augmentation"]
+    idle = () if augmentation["told"] else ("transformations",)
+    if used := {key: value for key, value in augmentation.items() if value and key not in idle}:
+        rows.append(("augments", _brief(used)))
     if course:
         trend = "still falling" if course["loss"] < 0.99 * course["loss_before"] else "level"
         rows.append(
