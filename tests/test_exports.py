@@ -9,7 +9,7 @@ import pytest
 
 import scorefield as sf
 
-PACKAGES = ["evaluation", "recipes", "models", "training", "verification", "viz"]
+PACKAGES = ["doctor", "evaluation", "recipes", "models", "training", "verification", "viz"]
 
 
 def isort_style(name):

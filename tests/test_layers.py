@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import scorefield
+import scorefield.doctor
 import scorefield.evaluation
 import scorefield.models
 import scorefield.recipes
@@ -35,6 +36,7 @@ ALLOWED = {
     | {"core", "samplers", "guidance", "data", "recipes", "models", "verification"},
     "evaluation": LEAVES
     | {"core", "samplers", "guidance", "nets", "data", "viz", "recipes", "models", "evaluation"},
+    "doctor": LEAVES | {"core", "samplers", "nets", "data", "viz", "recipes", "doctor"},
     "training": LEAVES
     | {"core", "samplers", "nets", "data", "viz", "recipes", "models", "training"},
 }
@@ -61,6 +63,7 @@ LAZY = {
 }
 FRONT_DOORS = {
     "scorefield": scorefield,
+    "scorefield.doctor": scorefield.doctor,
     "scorefield.evaluation": scorefield.evaluation,
     "scorefield.recipes": scorefield.recipes,
     "scorefield.models": scorefield.models,
@@ -216,5 +219,6 @@ assert "torch" in sys.modules
 def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("train", "sample", "likelihood", "latent", "show", "list", "plot", "verify"):
+    commands = "train doctor sample likelihood latent show list plot verify"
+    for command in commands.split():
         assert command in done.stdout

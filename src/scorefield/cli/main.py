@@ -25,6 +25,9 @@ app = App(
 )
 # By import path: a command's module, and torch with it, is loaded when the command is used.
 app.command("scorefield.cli.train:train", help="Train a recipe, or go on with a run.")
+app.command(
+    "scorefield.cli.doctor:doctor", help="Examine data, and fit a recipe to them and to a budget."
+)
 app.command("scorefield.cli.sample:sample", help="Draw samples from a trained model.")
 app.command(
     "scorefield.cli.likelihood:likelihood", help="Tell how likely a model finds data, in bits."

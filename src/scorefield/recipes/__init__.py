@@ -6,6 +6,7 @@ from scorefield.recipes.config import from_dict, override, to_dict
 from scorefield.recipes.describe import Description, describe
 from scorefield.recipes.presets import RECIPES, find_recipe
 from scorefield.recipes.recipe import Recipe, Sampling, Training
+from scorefield.recipes.sources import data_source
 
 __all__ = [
     "CATALOG",
@@ -15,6 +16,7 @@ __all__ = [
     "Recipe",
     "Sampling",
     "Training",
+    "data_source",
     "describe",
     "find_recipe",
     "from_dict",

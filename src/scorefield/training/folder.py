@@ -20,10 +20,19 @@ def write_recipe(out: Path, recipe: Recipe) -> None:
         path.write_text(json.dumps(to_dict(recipe), indent=2) + "\n", encoding="utf-8")
 
 
+def has_run(out: Path) -> bool:
+    """Whether there is a run in a folder.
+
+    Arguments:
+        out: the folder.
+    """
+    return (out / RECIPE_FILE).is_file()
+
+
 def stored_recipe(out: Path, resume: bool) -> Recipe | None:
     """The recipe of the run in a folder, if there is one."""
     file = out / RECIPE_FILE
-    if not file.is_file():
+    if not has_run(out):
         return None
     if not resume:
         raise InputError(
