@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from scorefield import InputError
@@ -13,9 +15,11 @@ from scorefield.doctor import (
     Diagnosis,
     Examination,
     Prescription,
+    chosen,
     facts,
     measures,
     prescribe,
+    training_rate,
     write_documents,
     write_pictures,
 )
@@ -27,7 +31,7 @@ STYLES = {"problem": "bold red", "warning": "yellow", "note": "dim"}
 def doctor(
     data: str,
     /,
-    *,
+    *overrides: str,
     out: Out | None = None,
     budget: str = "5m",
     as_json: Json = False,
@@ -38,6 +42,8 @@ def doctor(
     ----------
     data
         A data set (see: scorefield list datasets), a folder of images, an archive, .npz, .npy or .csv.
+    overrides
+        Dotted keys with values that the recipe is to have, such as data.holdout=0.1.
     out
         A folder for recipe.yaml, doctor.md, doctor.json, contact.png and histograms.png; none if not
         given.
@@ -46,7 +52,7 @@ def doctor(
     as_json
         Print lines of JSON.
     """
-    diagnosis, prescription = examined(data, budget, out, as_json=as_json)
+    diagnosis, prescription = examined(data, overrides, budget, out, as_json=as_json)
     if not as_json:
         _print(data, diagnosis, prescription)
     where = "" if out is None else f"\nnext: scorefield train {out / RECIPE} -o runs/mine"
@@ -60,26 +66,35 @@ def doctor(
 
 
 def examined(
-    source: str, budget: str, out: Path | None, *, as_json: bool
+    source: str,
+    overrides: Sequence[str],
+    budget: str,
+    out: Path | None,
+    *,
+    as_json: bool,
+    device: str = "auto",
 ) -> tuple[Diagnosis, Prescription]:
     """Examine data, fit a recipe, and write what was found.
 
     Arguments:
         source: the data.
+        overrides: what the recipe is to have otherwise.
         budget: what the recipe is fitted to.
         out: the folder to write to, if any.
         as_json: for programs.
+        device: where the network is timed.
     """
     Budget.parse(budget)  # before minutes are spent on the data
     if out is not None:
         check_writable(out / RECIPE)
-    dataset = data_source(source)
+    dataset = data_source(source, [word for word in overrides if word.startswith("data.")])
     examination = Examination(dataset)
     with bar(f"examining {source}", as_json=as_json) as advance:
         for stage in examination:
             advance(0.9 * stage.share, stage.words)
         advance(0.9, "timing the network")
-        prescription = prescribe(examination.diagnosis, dataset, budget)
+        measure = partial(training_rate, device=device)
+        prescription = prescribe(examination.diagnosis, dataset, budget, overrides, measure=measure)
     if out is not None:
         write_documents(out, examination.diagnosis, prescription, source)
         try:
@@ -109,9 +124,11 @@ def _print(source: str, diagnosis: Diagnosis, prescription: Prescription) -> Non
         )
         if finding.advice:
             console.print(f"    {escape(finding.advice)}")
-    chosen = Table(title="\nrecipe", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    chosen.add_column("key", no_wrap=True)
-    chosen.add_column("why", overflow="fold")
+    console.print("")
+    reasons = Table(title="recipe", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for head in ("key", "value", "why"):
+        reasons.add_column(head, overflow="fold")
     for choice in prescription.choices:
-        chosen.add_row(escape(choice.key), escape(f"{choice.reason} [{choice.basis}]"))
-    console.print(chosen)
+        value = chosen(prescription.recipe, choice.key)
+        reasons.add_row(*map(escape, (choice.key, value, choice.reason)))
+    console.print(reasons)

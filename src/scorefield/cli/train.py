@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from scorefield import InputError, Trainer, find_recipe
+from scorefield import InputError, Recipe, Trainer, find_recipe
 from scorefield.cli.doctor import examined
 from scorefield.cli.options import Json, Out
 from scorefield.cli.output import bar, remark, say
 from scorefield.doctor import RECIPE
+from scorefield.recipes import data_source
 from scorefield.training import has_run
+
+DOCTOR = "doctor"  # the folder of a run that holds what was found in its data
 
 
 def train(
@@ -52,17 +57,25 @@ def train(
     """
     if strict:
         overrides = (*overrides, "data.strict=true")
-    if auto is not None and not (resume and has_run(out)):
-        given = [*([recipe] if recipe else []), *overrides]
-        recipe, overrides, budget = _fitted(auto, given, out, budget, as_json=as_json)
     words = [*overrides, *([f"training.budget={budget}"] if budget else [])]
-    if recipe is None and not resume:
+    chosen: Recipe | None
+    if auto is not None:
+        if recipe is not None and "=" not in recipe:
+            raise InputError(f"give a recipe or --auto {auto}, not both, got '{recipe}'")
+        given = [recipe] if recipe else []  # the first override stands where a recipe would
+        if resume and has_run(out):
+            chosen = _as_before(auto, [*given, *words], out)
+        else:
+            given += overrides
+            chosen = _fitted(auto, given, budget or "5m", out, device=device, as_json=as_json)
+    elif recipe is None and not resume:
         raise InputError(
             "a recipe is needed, such as mnist10k, or --auto with data; see: scorefield list recipes"
         )
-    if recipe is None and words:
+    elif recipe is None and words:
         raise InputError(f"a resumed run keeps its recipe, got {' '.join(words)}")
-    chosen = find_recipe(recipe, words) if recipe else None
+    else:
+        chosen = find_recipe(recipe, words) if recipe else None
     trainer = Trainer(chosen, out, device=device, resume=resume)
     with bar(f"training {out}", as_json=as_json) as advance:
         for progress in trainer:
@@ -88,23 +101,25 @@ def train(
 
 
 def _fitted(
-    source: str, given: list[str], out: Path, budget: str | None, *, as_json: bool
-) -> tuple[str, tuple[str, ...], str | None]:
-    """A recipe fitted to data, kept in the run's folder, with the overrides for it.
-
-    The budget is in the recipe already.
-    """
-    for word in given:
-        if "=" not in word:
-            raise InputError(f"give a recipe or --auto {source}, not both, got '{word}'")
+    source: str, given: Sequence[str], budget: str, out: Path, *, device: str, as_json: bool
+) -> Recipe:
+    """A recipe fitted to data, kept in the run's folder with all that the doctor found."""
     if has_run(out):
         raise InputError(
             f"{out} already has a run; resume it with --resume or choose another folder"
         )
-    folder = out / "doctor"
-    diagnosis, _ = examined(source, budget or "5m", folder, as_json=as_json)
+    diagnosis, prescription = examined(
+        source, given, budget, out / DOCTOR, as_json=as_json, device=device
+    )
     for finding in diagnosis.findings:
         if finding.severity != "note":
             words = f"{finding.severity}: {finding.name}: {finding.text}; {finding.advice}"
             remark(words, as_json=as_json, warning=True)
-    return str(folder / RECIPE), tuple(given), None
+    return prescription.recipe
+
+
+def _as_before(source: str, words: Sequence[str], out: Path) -> Recipe:
+    """The recipe that was fitted when the run began, for these data and with these wishes."""
+    recipe = find_recipe(str(out / DOCTOR / RECIPE), words)
+    data = data_source(source, [word for word in words if word.startswith("data.")])
+    return replace(recipe, data=data)

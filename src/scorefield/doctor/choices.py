@@ -1,19 +1,17 @@
-"""A choice and its reason, and what fitting a recipe means for one kind of data."""
+"""A choice in a recipe, and its reason."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Literal
 
-from scorefield.data.base import Dataset
-from scorefield.doctor.examination import Diagnosis
-from scorefield.nets.base import NetworkConfig
+from scorefield.doctor.diagnosis import Diagnosis
+from scorefield.recipes.config import to_dict
 from scorefield.recipes.recipe import Recipe
 
-Basis = Literal["measured", "source", "rule of thumb"]
+Basis = Literal["measured", "source", "rule of thumb", "given"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Choice:
         key: the dotted key of the recipe; empty for advice that no key holds.
         reason: why it is as it is.
         basis: what the reason rests on: 'measured' on these data or in this project, a published
-            'source', or a 'rule of thumb'.
+            'source', a 'rule of thumb', or 'given' by the user.
     """
 
     key: str
@@ -32,36 +30,35 @@ class Choice:
     basis: Basis
 
 
-class Fit(ABC):
-    """How a recipe is fitted to one kind of data."""
+def given(choices: Sequence[Choice], key: str) -> tuple[Choice, ...]:
+    """Choices with the reasons for a key, and for all below it, replaced by the user's wish.
 
-    @abstractmethod
-    def start(self, diagnosis: Diagnosis, dataset: Dataset) -> Recipe:
-        """The recipe before the network is sized, with the network whose speed is measured."""
+    Arguments:
+        choices: the reasons.
+        key: the dotted key that the user gave.
+    """
+    kept = [c for c in choices if c.key != key and not c.key.startswith(f"{key}.")]
+    return (*kept, Choice(key, "as asked for", "given"))
 
-    @abstractmethod
-    def network(
-        self, diagnosis: Diagnosis, base: NetworkConfig, seen: Callable[[NetworkConfig], int]
-    ) -> tuple[NetworkConfig, Choice]:
-        """The network, and why.
 
-        Arguments:
-            diagnosis: what was measured of the data.
-            base: the network of the start.
-            seen: how many samples the budget shows to a network.
-        """
+def chosen(recipe: Recipe, key: str) -> str:
+    """What a recipe has at a key, in words: a value, or a kind with what differs from its defaults.
 
-    @abstractmethod
-    def finished(
-        self, recipe: Recipe, diagnosis: Diagnosis, seen: int
-    ) -> tuple[Recipe, tuple[Choice, ...]]:
-        """What follows from the network's size, and the reasons for all but the network.
-
-        Arguments:
-            recipe: with its network.
-            diagnosis: what was measured of the data.
-            seen: how many samples the budget shows.
-        """
+    Arguments:
+        recipe: the recipe.
+        key: a dotted key of it; empty for nothing.
+    """
+    if not key:
+        return ""
+    thing: Any = recipe
+    for name in key.split("."):
+        thing = getattr(thing, name)
+    default: Any = type(thing)
+    if not is_dataclass(thing):
+        return str(thing)
+    plain, usual = to_dict(thing), to_dict(default())
+    own = [f"{k}={v}" for k, v in plain.items() if v != usual[k] and k != "kind"]
+    return " ".join([plain["kind"], *own])
 
 
 def batch_for(most: int, count: int) -> int:
@@ -69,7 +66,26 @@ def batch_for(most: int, count: int) -> int:
     return int(min(most, 2 ** int(math.log2(max(1, count)))))
 
 
+def short(value: float) -> float:
+    """A number to 1 digit."""
+    return float(f"{value:.1g}")
+
+
 def rounded_up(value: float) -> float:
     """A number to 2 digits, not below it."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.ceil(value / unit - 1e-9) * unit:.2g}")
+
+
+def furthest(diagnosis: Diagnosis, noun: str) -> str:
+    """The largest distance between two samples, in words.
+
+    Arguments:
+        diagnosis: what was measured.
+        noun: what samples are called.
+    """
+    far = diagnosis.distance
+    found = f"the largest distance between two {noun}s is {far.value:.3g}"
+    if far.exact:
+        return found
+    return f"{found} (among the {far.compared:,} furthest from the mean; none can exceed {far.bound:.3g})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import yaml
 
 from scorefield.atomic import whole_file
-from scorefield.doctor.choices import Choice
-from scorefield.doctor.examination import Diagnosis
+from scorefield.doctor.choices import Choice, chosen
+from scorefield.doctor.diagnosis import Diagnosis
 from scorefield.doctor.prescription import Prescription
 from scorefield.recipes.config import to_dict
 
@@ -29,12 +30,13 @@ def recipe_yaml(prescription: Prescription, source: str) -> str:
     """
     plain = to_dict(prescription.recipe)
     reasons = {c.key: c for c in prescription.choices if c.key}
-    lines = [*_comment(f"Fitted to {source} by scorefield doctor; train it with", 0)]
-    lines += [f"#     scorefield train {RECIPE} -o runs/mine", "#"]
+    lines = [
+        *_comment(f"Fitted to {source} by scorefield doctor, with the reason above each choice.", 0)
+    ]
     for choice in prescription.choices:
         if not choice.key:
-            lines += [*_comment(_words(choice), 0), "#"]
-    return "\n".join([*lines, *_yaml(plain, reasons, "", 0)]) + "\n"
+            lines += ["#", *_comment(_words(choice), 0)]
+    return "\n".join([*lines, "", *_yaml(plain, reasons, "", 0)]) + "\n"
 
 
 def _yaml(
@@ -63,8 +65,6 @@ def _words(choice: Choice) -> str:
 
 
 def _comment(text: str, depth: int) -> Iterator[str]:
-    import textwrap
-
     indent = "  " * depth
     for line in textwrap.wrap(text, WIDTH - len(indent), break_long_words=False):
         yield f"{indent}# {line}"
@@ -88,9 +88,9 @@ def facts(diagnosis: Diagnosis, prescription: Prescription, source: str) -> dict
         "high": scan.high,
         "levels": d.spec.levels,
         "levels_used": levels_used(d),
-        "mean": list(scan.mean),
+        "mean": list(d.spec.mean),
         "std": list(scan.std),
-        "sigma_data": scan.sigma_data,
+        "sigma_data": d.spec.sigma_data,
         "distance": {**asdict(d.distance), "exact": d.distance.exact},
         "balance": list(d.balance),
         "blank": len(scan.constant),
@@ -124,16 +124,15 @@ def measures(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     d, scan, far = diagnosis, diagnosis.scan, diagnosis.distance
     size = "×".join(map(str, d.spec.shape))
     level = "" if d.spec.levels is None else f", {levels_used(d)} of {d.spec.levels} levels used"
-    all_of = "all pairs" if far.exact else f"of the {far.compared:,} furthest out"
-    above = "" if far.exact else f", at most {far.bound:.4g}"
+    sure = "" if far.exact else f" among the {far.compared:,} furthest out, at most {far.bound:.4g}"
     rows = [
         ("samples", f"{d.count:,}" + (f", and {d.test:,} for testing" if d.test else "")),
         ("shape", size),
         ("stored values", f"{scan.low:g} to {scan.high:g}{level}"),
-        ("mean", _few(scan.mean)),
+        ("mean", _few(d.spec.mean)),
         ("standard deviation", _few(scan.std)),
-        ("σ_data", f"{scan.sigma_data:.4g}"),
-        ("largest distance", f"{far.value:.4g} ({all_of}{above}): {far.pair[0]} and {far.pair[1]}"),
+        ("σ_data", f"{d.spec.sigma_data:.4g}"),
+        ("largest distance", f"{far.value:.4g}{sure}; samples {far.pair[0]} and {far.pair[1]}"),
         ("copies to the bit", f"{d.exact.count:,}"),
     ]
     if d.spec.is_image:
@@ -168,10 +167,9 @@ def report(diagnosis: Diagnosis, prescription: Prescription, source: str) -> str
     lines += [f"| {name} | {value} |" for name, value in measures(diagnosis)]
     lines += ["", "Distances, means and deviations are in the model's units.", ""]
     lines += ["![some of the samples](contact.png)", "", "![their values](histograms.png)", ""]
-    lines += ["## Recipe", "", f"In `{RECIPE}`, with these reasons:", ""]
-    lines += [
-        f"- {f'`{c.key}`: ' if c.key else ''}{c.reason} [{c.basis}]" for c in prescription.choices
-    ]
+    lines += ["## Recipe", "", f"In `{RECIPE}`.", "", "| key | value | why |", "|---|---|---|"]
+    recipe = prescription.recipe
+    lines += [f"| {c.key} | {chosen(recipe, c.key)} | {_words(c)} |" for c in prescription.choices]
     return "\n".join(lines) + "\n"
 
 

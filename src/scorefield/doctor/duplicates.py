@@ -14,7 +14,7 @@ from scorefield.doctor.scan import Scan, standardized
 ALIKE = 0.99  # correlation of two images above which they are near duplicates
 CANDIDATE = 0.97  # the same of their thumbnails, above which the images are compared
 NAMED = 20  # pairs that are named
-ROWS = 2048
+ROWS = 512  # of 65,536 similarities each: 128 MB
 
 
 @dataclass(frozen=True)
@@ -76,41 +76,38 @@ def near_pairs(data: Data, scan: Scan) -> Pairs:
     if thumbs is None or len(thumbs) < 2:
         return Pairs(0, (), 0)
     # of copies to the bit the first stands for all, so that it may find a near copy too
-    seen = set[bytes]()
-    fresh = []
-    for place, number in enumerate(index.tolist()):
-        if scan.digests[number] not in seen:
-            seen.add(scan.digests[number])
-            fresh.append(place)
+    last_first = reversed(list(enumerate(index.tolist())))
+    fresh = sorted({scan.digests[number]: place for place, number in last_first}.values())
     thumbs, index = thumbs[fresh], index[fresh]
-    if len(fresh) < 2:
-        return Pairs(0, (), len(fresh))
     partner, alike = _nearest(thumbs)
     places = torch.nonzero(alike > CANDIDATE).flatten()
     mine, other = index[places], index[partner[places]]
-    close = torch.cat([torch.zeros(0), *_correlations(data, mine, other)]) > ALIKE
-    both = torch.stack([mine[close], other[close]], dim=1)
-    pairs = sorted({(min(a, b), max(a, b)) for a, b in both.tolist()})
+    close = _correlations(data, mine, other) > ALIKE
+    both = torch.stack([mine[close], other[close]], dim=1).sort(dim=1).values
+    pairs = [(a, b) for a, b in torch.unique(both, dim=0).tolist()]
     return Pairs(len({n for pair in pairs for n in pair}), tuple(pairs[:NAMED]), len(index))
 
 
 def _nearest(thumbs: Tensor) -> tuple[Tensor, Tensor]:
     """For each thumbnail the most similar other one, and their correlation."""
-    partners, values = [], []
+    partner = torch.zeros(len(thumbs), dtype=torch.int64)
+    alike = torch.full((len(thumbs),), -2.0)
     for start in range(0, len(thumbs), ROWS):
-        block = thumbs[start : start + ROWS] @ thumbs.T
-        rows = torch.arange(len(block))
-        block[rows, start + rows] = -2.0  # not itself
-        value, partner = block.max(1)
-        partners.append(partner)
-        values.append(value)
-    return torch.cat(partners), torch.cat(values)
+        block = thumbs[start : start + ROWS] @ thumbs[start:].T
+        block.fill_diagonal_(-2.0)  # not itself
+        # each pair is computed once, and may be the best for either of the two
+        for axis, end in ((1, start + len(block)), (0, len(thumbs))):
+            value, place = block.max(axis)
+            better = value > alike[start:end]
+            alike[start:end] = torch.where(better, value, alike[start:end])
+            partner[start:end] = torch.where(better, start + place, partner[start:end])
+    return partner, alike
 
 
-def _correlations(data: Data, a: Tensor, b: Tensor) -> list[Tensor]:
-    """The correlation of the values of samples, pair by pair, in parts."""
-    return [
-        (standardized(data.batch(i)[0]) * standardized(data.batch(j)[0])).sum(1)
-        for i, j in zip(torch.split(a, 256), torch.split(b, 256), strict=True)
-        if len(i)
-    ]
+def _correlations(data: Data, a: Tensor, b: Tensor) -> Tensor:
+    """The correlation of the values of samples, pair by pair."""
+    out = torch.empty(len(a))
+    for part in torch.split(torch.arange(len(a)), 256):
+        one, other = (standardized(data.batch(index[part])[0]) for index in (a, b))
+        out[part] = (one * other).sum(1)
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,3 +33,9 @@ def plural(count: int, noun: str) -> str:
     endings = {"copy": "copies", "class": "classes"}
     words = noun if count == 1 else endings.get(noun, f"{noun}s")
     return f"{count:,} {words}"
+
+
+def some(things: Sequence[object]) -> str:
+    """The first few of some numbers or names, and how many more there are."""
+    more = f" and {len(things) - 8:,} more" if len(things) > 8 else ""
+    return ", ".join(map(str, things[:8])) + more

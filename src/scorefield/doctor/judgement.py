@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
-from scorefield.doctor.findings import Finding, plural
+from scorefield.doctor.diagnosis import Diagnosis
+from scorefield.doctor.findings import Finding, plural, some
 
-if TYPE_CHECKING:
-    from scorefield.doctor.examination import Diagnosis
-
-FEW, SMALL = 1_000, 5_000  # samples below which a network learns them by heart, and may
+FEW, SMALL = 1_000, 5_000  # images below which a network learns them by heart, and may
 SPARSE = 50  # samples of a class below which it has too few to learn from
 UNEVEN = 10.0  # ratio of the largest class to the smallest
 COARSE = 16  # levels at or below which data are all but discrete
@@ -19,23 +15,24 @@ NARROW = 0.25  # share of the range below which it is not made use of
 ORDER = {"problem": 0, "warning": 1, "note": 2}
 
 
-def judged(diagnosis: Diagnosis, more: Sequence[Finding] = ()) -> Diagnosis:
-    """A diagnosis with its findings, the worst first.
+def worst_first(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in the order in which they matter."""
+    return tuple(sorted(found, key=lambda finding: ORDER[finding.severity]))
+
+
+def findings_of(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """What matters in the measures of data of any kind.
 
     Arguments:
         diagnosis: what was measured.
-        more: findings made elsewhere.
     """
-    found = [
-        *_count(diagnosis),
-        *_files(diagnosis),
-        *_range(diagnosis),
-        *_blank(diagnosis),
-        *_copies(diagnosis),
-        *_classes(diagnosis),
-        *more,
-    ]
-    return replace(diagnosis, findings=tuple(sorted(found, key=lambda f: ORDER[f.severity])))
+    yield from _count(diagnosis)
+    yield from _files(diagnosis)
+    yield from _range(diagnosis)
+    yield from _blank(diagnosis)
+    yield from _copies(diagnosis)
+    yield from _overlap(diagnosis)
+    yield from _classes(diagnosis)
 
 
 def _count(d: Diagnosis) -> Iterator[Finding]:
@@ -80,7 +77,7 @@ def _range(d: Diagnosis) -> Iterator[Finding]:
         yield Finding(
             "wrong range",
             "problem",
-            f"all values are {scan.low:g} or {scan.high:g}, of 0 to {top}",
+            f"no value is above {scan.high:g}, of 0 to {top}",
             f"the files seem to hold 0 … 1 cut down to whole numbers; multiply by {top} before saving",
         )
     elif scan.high - scan.low < NARROW * top:
@@ -105,7 +102,7 @@ def _blank(d: Diagnosis) -> Iterator[Finding]:
         yield Finding(
             "blank samples",
             "warning",
-            f"{plural(len(blank), 'sample')} of one value all over: {_named(blank)}",
+            f"{plural(len(blank), 'sample')} of one value all over: {some(blank)}",
             "remove them; the network learns to draw them",
             blank[:10],
         )
@@ -117,24 +114,26 @@ def _copies(d: Diagnosis) -> Iterator[Finding]:
         yield Finding(
             "copies",
             "problem" if share > 0.2 else "warning" if share > 0.001 else "note",
-            f"{plural(d.exact.count, 'sample')} repeat an earlier one to the bit: "
-            f"{_pairs(d.exact.named)}",
+            f"{plural(d.exact.count, 'copy')} of an earlier sample, to the bit: {_pairs(d.exact.named)}",
             "remove them; what is there twice is drawn twice as often and learnt by heart first",
         )
     if d.near.count:
         yield Finding(
             "near copies",
             "warning" if d.near.count > 0.001 * d.count else "note",
-            f"{plural(d.near.count, 'image')} have a near copy (correlation above 0.99): "
+            f"{plural(d.near.count, 'image')} with a near copy (correlation above 0.99): "
             f"{_pairs(d.near.named)}",
             "look at them; keep one of each pair if it is the same picture",
         )
+
+
+def _overlap(d: Diagnosis) -> Iterator[Finding]:
     if d.overlap is not None and d.overlap.count:
         yield Finding(
             "test in train",
             "problem" if d.overlap.count > 0.01 * d.overlap.compared else "warning",
-            f"{plural(d.overlap.count, 'test sample')} are training samples to the bit "
-            f"(train and test): {_pairs(d.overlap.named)}",
+            f"{plural(d.overlap.count, 'test sample')} that also stand in the training split (its number, "
+            f"the test sample's): {_pairs(d.overlap.named)}",
             "remove them from one split; figures on the test split flatter a model that remembers",
         )
 
@@ -158,7 +157,7 @@ def _classes(d: Diagnosis) -> Iterator[Finding]:
             "uneven classes",
             "warning",
             f"class {most} has {there[most]:,} samples, class {least} has {there[least]:,}",
-            "ask for each class as often as you want it; the rare ones will look worse",
+            "samples of the rare classes will look worse; collect more of them",
         )
     sparse = [name for name, count in there.items() if count < SPARSE]
     if sparse:
@@ -168,11 +167,6 @@ def _classes(d: Diagnosis) -> Iterator[Finding]:
             f"fewer than {SPARSE} samples in {plural(len(sparse), 'class')}: {', '.join(sparse[:10])}",
             "collect more of them, join them with others, or set network.conditional to false",
         )
-
-
-def _named(numbers: Sequence[int]) -> str:
-    more = f" and {len(numbers) - 8:,} more" if len(numbers) > 8 else ""
-    return ", ".join(map(str, numbers[:8])) + more
 
 
 def _pairs(pairs: Sequence[tuple[int, int]]) -> str:

@@ -6,39 +6,48 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 
 from scorefield.data.base import Data
-from scorefield.doctor.examination import Diagnosis
-from scorefield.viz import picture, plot_bars, plot_histograms, save_image
+from scorefield.doctor.diagnosis import Diagnosis
+from scorefield.viz import picture, plot_spread, save_image
 
-SHOWN, POINTS = 100, 5000  # images in a contact sheet, points in a scatter plot
-LARGEST = 1600  # pixels a side of a contact sheet, about
+COLUMNS, POINTS = 10, 5000  # images in a row of a contact sheet, points in a scatter plot
+TILE = 160  # pixels a side of an image in a contact sheet, at most
 
 
-def contact_sheet(data: Data) -> Image.Image | None:
-    """Some of the data as a picture, evenly spaced by number; none for what has no picture.
+def contact_sheet(data: Data) -> Image.Image:
+    """Some of the data as a picture, evenly spaced by number.
 
-    Images are sorted by class where there are classes, a row of ten for each of the first ten.
+    Up to 100 images, ten in a row, large ones reduced; with labels, up to ten of each of ten classes.
 
     Arguments:
         data: what to show.
     """
     spec = data.spec
-    if len(spec.shape) == 2:
-        return None
     if not spec.is_image:
-        return picture(data.batch(_spaced(torch.arange(len(data)), POINTS))[0], spec)
-    columns = max(1, min(10, LARGEST // spec.shape[2]))
-    shown = min(SHOWN, columns * max(1, LARGEST // spec.shape[1]))
-    index = _spaced(torch.arange(len(data)), shown)
-    if data.label is not None and spec.classes > 1:
-        there = torch.unique(data.label)[: -(-shown // columns)]
-        each = [_spaced(torch.nonzero(data.label == c).flatten(), columns) for c in there]
+        index = _spaced(torch.arange(len(data)), POINTS)
+        return picture(data.batch(index)[0], spec)
+    index = _spaced(torch.arange(len(data)), COLUMNS**2)
+    if data.label is not None:
+        there = _spaced(torch.unique(data.label), COLUMNS)
+        each = [_spaced(torch.nonzero(data.label == c).flatten(), COLUMNS) for c in there]
         index = torch.cat(each)
-    return picture(data.batch(index)[0], spec, columns=columns)
+    tiles = [reduced(data.batch(part)[0]) for part in torch.split(index, COLUMNS)]
+    return picture(torch.cat(tiles), spec, columns=COLUMNS)
 
 
-def _spaced(index: torch.Tensor, count: int) -> torch.Tensor:
+def reduced(x: Tensor) -> Tensor:
+    """Images whose longer side is no more than a tile's."""
+    longer = max(x.shape[-2:])
+    if longer <= TILE:
+        return x
+    height, width = (max(1, round(side * TILE / longer)) for side in x.shape[-2:])
+    return functional.adaptive_avg_pool2d(x, (height, width))
+
+
+def _spaced(index: Tensor, count: int) -> Tensor:
     """Some of the numbers, evenly spaced; all if they are fewer."""
     if len(index) <= count:
         return index
@@ -55,26 +64,20 @@ def histograms(diagnosis: Diagnosis) -> Image.Image:
         InputError: when matplotlib is not installed.
     """
     spec, found = diagnosis.spec, diagnosis.histogram
-    names = (
-        {1: ("gray",), 3: ("red", "green", "blue")}.get(spec.shape[0], ()) if spec.is_image else ()
+    channels = range(len(found.counts))
+    names = spec.columns or tuple(f"channel {c}" for c in channels)
+    if spec.is_image:
+        names = {1: ("gray",), 3: ("red", "green", "blue")}.get(spec.shape[0], names)
+    classes = spec.class_names or tuple(map(str, range(len(diagnosis.balance))))
+    return plot_spread(
+        found.edges,
+        {names[c]: found.counts[c] for c in channels},
+        dict(zip(classes, diagnosis.balance, strict=False)),
     )
-    channels = len(found.counts)
-    labels = names or tuple(
-        f"{'channel' if spec.is_image else 'column'} {c}" for c in range(channels)
-    )
-    values = plot_histograms(found.edges, dict(zip(labels, found.counts, strict=True)))
-    if not diagnosis.balance:
-        return values
-    called = spec.class_names or tuple(map(str, range(len(diagnosis.balance))))
-    bars = plot_bars(called, diagnosis.balance)
-    both = Image.new("RGB", (values.width + bars.width, max(values.height, bars.height)), "white")
-    both.paste(values, (0, 0))
-    both.paste(bars, (values.width, 0))
-    return both
 
 
 def write_pictures(folder: Path, data: Data, diagnosis: Diagnosis) -> None:
-    """Write contact.png, where the data have a picture, and histograms.png.
+    """Write contact.png and histograms.png.
 
     Arguments:
         folder: where; made if need be.
@@ -84,6 +87,5 @@ def write_pictures(folder: Path, data: Data, diagnosis: Diagnosis) -> None:
     Raises:
         InputError: when matplotlib is not installed.
     """
-    if (sheet := contact_sheet(data)) is not None:
-        save_image(sheet, folder / "contact.png")
+    save_image(contact_sheet(data), folder / "contact.png")
     save_image(histograms(diagnosis), folder / "histograms.png")

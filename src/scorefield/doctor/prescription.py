@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scorefield.core.parameterizations import EDM
-from scorefield.data.base import Dataset, DataSpec
-from scorefield.doctor.choices import Choice, Fit
-from scorefield.doctor.examination import Diagnosis
+from scorefield.data.base import Dataset
+from scorefield.doctor.choices import Choice, given
+from scorefield.doctor.diagnosis import Diagnosis
 from scorefield.doctor.findings import plural
-from scorefield.doctor.images import ImageFit
-from scorefield.doctor.speed import operations, training_rate
-from scorefield.doctor.vectors import VectorFit
-from scorefield.nets.base import NetworkConfig
-from scorefield.recipes.budget import Budget
+from scorefield.doctor.images import image_recipe
+from scorefield.doctor.speed import Measure, Pace, training_rate
+from scorefield.doctor.vectors import vector_recipe
+from scorefield.recipes.presets import overridden
 from scorefield.recipes.recipe import Recipe
 
-MANY = 200  # times that each sample is seen, above which a network may learn it by heart
-
-Rate = Callable[[Recipe, DataSpec], float]
+MANY = 200  # times that each image is seen, above which a network may learn it by heart
 
 
 @dataclass(frozen=True)
@@ -42,65 +38,66 @@ class Prescription:
 
 
 def prescribe(
-    diagnosis: Diagnosis, dataset: Dataset, budget: str, rate: Rate = training_rate
+    diagnosis: Diagnosis,
+    dataset: Dataset,
+    budget: str,
+    overrides: Sequence[str] = (),
+    *,
+    measure: Measure = training_rate,
 ) -> Prescription:
     """The recipe for data and a budget.
-
-    One network is timed; the speed of others follows from their numbers of operations.
 
     Arguments:
         diagnosis: what was measured of the data.
         dataset: the data, for the recipe.
         budget: how much to train: a time (90s, 5m, 2h), images (600k images) or steps (120steps).
-        rate: measures training samples a second of a recipe.
+        overrides: what the user wants otherwise, such as ``network.width=64``.
+        measure: training samples a second of a recipe; a second's trial if not given.
 
     Raises:
-        InputError: for a budget that is none.
+        InputError: for a budget that is none, and overrides that do not fit.
     """
-    spec, amount = diagnosis.spec, Budget.parse(budget)
-    fit: Fit = ImageFit() if spec.is_image else VectorFit()
-    start = fit.start(diagnosis, dataset)
-    start = replace(
-        start,
-        parameterization=EDM(sigma_data=spec.sigma_data),
-        training=replace(start.training, budget=budget),
-    )
-    speed, base = rate(start, spec), operations(start.network, spec)
-
-    def rate_of(network: NetworkConfig) -> float:
-        return speed * base / operations(network, spec)
-
-    def seen(network: NetworkConfig) -> int:
-        per = {"seconds": rate_of(network), "images": 1.0, "steps": float(start.training.batch)}
-        return max(1, int(amount.amount * per[amount.unit]))
-
-    network, why = fit.network(diagnosis, start.network, seen)
-    shown = seen(network)
-    recipe, reasons = fit.finished(replace(start, network=network), diagnosis, shown)
-    steps = max(1, shown // recipe.training.batch)
+    wishes = dict(word.partition("=")[::2] for word in overrides)
+    budget = wishes.pop("training.budget", budget)  # which all is fitted to
+    pace = Pace(diagnosis.spec, measure)
+    fitted = image_recipe if diagnosis.spec.is_image else vector_recipe
+    recipe, reasons = fitted(diagnosis, dataset, budget, pace)
+    steps = max(1, pace.seen(recipe) // recipe.training.batch)
     warmup = min(recipe.training.warmup, steps // 10)
     recipe = replace(recipe, training=replace(recipe.training, warmup=warmup))
-    epochs = shown / diagnosis.count
-    choices = (why, *reasons, *_shared(rate_of(network), shown, steps, epochs))
-    return Prescription(recipe, choices, rate_of(network), shown, epochs)
+    recipe = overridden(recipe, overrides)
+    rate, seen = pace.rate(recipe), pace.seen(recipe)
+    epochs = seen / diagnosis.count
+    by_heart = diagnosis.spec.is_image and epochs > MANY
+    choices = (*reasons, *_shared(recipe, rate, seen, epochs, by_heart=by_heart))
+    for key in wishes:
+        choices = given(choices, key)
+    return Prescription(recipe, choices, rate, seen, epochs)
 
 
-def _shared(rate: float, seen: int, steps: int, epochs: float) -> tuple[Choice, ...]:
+def _shared(
+    recipe: Recipe, rate: float, seen: int, epochs: float, *, by_heart: bool
+) -> tuple[Choice, ...]:
     """Reasons that do not depend on the kind of data."""
     times = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"
-    much = "; look whether its samples are training samples" if epochs > MANY else ""
+    much = "; look whether its samples are training samples" if by_heart else ""
+    steps = plural(max(1, seen // recipe.training.batch), "step")
     return (
         Choice(
+            "parameterization",
+            "EDM's: the network's target has unit variance at every noise level (Karras et al. 2022)",
+            "source",
+        ),
+        Choice(
             "parameterization.sigma_data",
-            "the standard deviation of these data about their mean, so that the network's input and "
-            "target have unit variance",
+            "the standard deviation of these data about their mean",
             "measured",
         ),
         Choice(
             "training.budget",
-            f"at the {rate:,.0f} samples/s measured here (eager, float32; the trainer may find a way "
-            f"twice as fast) it shows {plural(seen, 'sample')} in {plural(steps, 'step')}, each of "
-            f"the data {times} times{much}",
+            f"at the {rate:,.0f} samples/s measured here (eager, float32; the trainer looks for "
+            f"something faster) a budget of {recipe.training.budget} shows {plural(seen, 'sample')} in "
+            f"{steps}, each of the data {times} times{much}",
             "measured",
         ),
         Choice("training.warmup", "100 steps, or a tenth of a short run", "rule of thumb"),

@@ -16,20 +16,16 @@ from scorefield.data.base import Data
 BLOCK = 2**22  # numbers in a block
 SIDE = 16  # of a thumbnail
 THUMBNAILS = 65_536  # kept at most
-BINS = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scan:
     """What was seen in a walk over the data.
 
     Arguments:
-        count: samples seen.
         low: the lowest stored value.
         high: the highest stored value.
-        mean: of each channel (of each number, for vectors), in the model's units.
-        std: standard deviation of each channel, in the model's units.
-        sigma_data: root of the mean of the variances.
+        std: standard deviation of each channel (of each number, for vectors), in the model's units.
         levels: how many samples' values lie on each level, shape (levels,); none for real numbers.
         constant: numbers of the samples whose values are all equal.
         digests: a hash of the stored values of each sample.
@@ -39,12 +35,9 @@ class Scan:
         mirror: of images: root mean square of mean image less its mirror image, in units of σ_data.
     """
 
-    count: int
     low: float
     high: float
-    mean: tuple[float, ...]
     std: tuple[float, ...]
-    sigma_data: float
     levels: Tensor | None
     constant: tuple[int, ...]
     digests: tuple[bytes, ...] = field(repr=False)
@@ -69,16 +62,14 @@ class Scanner:
     def __init__(self, data: Data) -> None:
         self.data, self.count = data, len(data)
         spec = data.spec
-        size = torch.zeros(spec.shape, dtype=torch.float64)
-        self.total, self.square = size, size.clone()
+        self.total, self.square = torch.zeros(2, *spec.shape, dtype=torch.float64)
         self.low, self.high = math.inf, -math.inf
         self.levels = torch.zeros(spec.levels, dtype=torch.int64) if spec.levels else None
         self.constant: list[int] = []
         self.digests: list[bytes] = []
         self.radius: list[Tensor] = []
         self.thumbs: list[Tensor] = []
-        every = -(-self.count // THUMBNAILS)
-        self.thumb_index = torch.arange(0, self.count, every)
+        self.every = -(-self.count // THUMBNAILS)
 
     def __iter__(self) -> Iterator[float]:
         for indices in blocks(torch.arange(self.count), self.data.spec.shape):
@@ -103,33 +94,27 @@ class Scanner:
         mean = torch.tensor(spec.mean).reshape(-1, *[1] * (len(spec.shape) - 1))
         self.radius.append((x - mean).flatten(1).norm(dim=1))
         if spec.is_image:
-            # bounded: every so many samples of the whole, whatever the block
-            chosen = x[torch.isin(indices, self.thumb_index)]
-            self.thumbs.append(thumbnails(chosen))
+            self.thumbs.append(thumbnails(x[indices % self.every == 0]))
 
     @property
     def scan(self) -> Scan:
         """What was seen; of the whole once the walk is over."""
-        channels = self.data.spec.shape[0]
-        mean = (self.total / self.count).reshape(channels, -1).mean(1)
-        second = (self.square / self.count).reshape(channels, -1).mean(1)
-        variance = (second - mean**2).clamp(min=0)
-        sigma_data = float(variance.mean().sqrt())
-        images = self.data.spec.is_image
+        spec = self.data.spec
+        mean, second = (total / self.count for total in (self.total, self.square))
+        by_channel = [x.reshape(spec.shape[0], -1).mean(1) for x in (mean, second)]
+        variance = (by_channel[1] - by_channel[0] ** 2).clamp(min=0)
+        images = spec.is_image
         return Scan(
-            self.count,
-            self.low,
-            self.high,
-            tuple(mean.tolist()),
-            tuple(variance.sqrt().tolist()),
-            sigma_data,
-            self.levels,
-            tuple(self.constant),
-            tuple(self.digests),
-            torch.cat(self.radius),
-            torch.cat(self.thumbs) if images else None,
-            self.thumb_index if images else self.thumb_index[:0],
-            mirror_gap(self.total / self.count, sigma_data, self.count) if images else None,
+            low=self.low,
+            high=self.high,
+            std=tuple(variance.sqrt().tolist()),
+            levels=self.levels,
+            constant=tuple(self.constant),
+            digests=tuple(self.digests),
+            radius=torch.cat(self.radius),
+            thumbs=torch.cat(self.thumbs) if images else None,
+            thumb_index=torch.arange(0, self.count, self.every) if images else torch.arange(0),
+            mirror=mirror_gap(mean, spec.sigma_data, self.count) if images else None,
         )
 
 
@@ -161,4 +146,4 @@ def mirror_gap(mean_image: Tensor, sigma_data: float, count: int) -> float:
         count: N.
     """
     gap = float((mean_image - mean_image.flip(-1)).square().mean())
-    return math.sqrt(max(0.0, gap / max(sigma_data, 1e-12) ** 2 - 2 / count))
+    return math.sqrt(max(0.0, gap / sigma_data**2 - 2 / count))

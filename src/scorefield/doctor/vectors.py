@@ -3,95 +3,91 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from scorefield.core.objective import Objective, UniformTimes
+from scorefield.core.parameterizations import EDM
 from scorefield.core.schedules import VE, VP, Schedule
 from scorefield.data.base import Dataset
-from scorefield.doctor.choices import Choice, Fit, batch_for, rounded_up
-from scorefield.doctor.examination import Diagnosis
-from scorefield.nets.base import NetworkConfig
+from scorefield.doctor.choices import Choice, batch_for, furthest, rounded_up, short
+from scorefield.doctor.diagnosis import Diagnosis
+from scorefield.doctor.speed import Pace
 from scorefield.nets.mlp import MLPConfig
 from scorefield.recipes.recipe import Recipe, Sampling, Training
 
 BATCH, LR = 512, 2e-3  # of the presets for toys
 SMALL, MIDDLE = 8, 64  # numbers in a sample up to which the network has 128 and 256 units
 FEW = 2_000  # samples below which it stays narrow
+FINE = 0.05  # σ/α at the data's end of a schedule, in σ_data, at most
 
 
-@dataclass(frozen=True)
-class VectorFit(Fit):
-    """How a recipe is fitted to vectors and signals."""
+def vector_recipe(
+    diagnosis: Diagnosis, dataset: Dataset, budget: str, pace: Pace
+) -> tuple[Recipe, tuple[Choice, ...]]:
+    """The recipe for vectors and signals, and the reasons for what is peculiar to them.
 
-    def start(self, diagnosis: Diagnosis, dataset: Dataset) -> Recipe:
-        return Recipe(
-            data=dataset,
-            network=MLPConfig(),
-            schedule=_schedule(diagnosis),
-            objective=Objective(times=UniformTimes()),
-            training=Training(
-                batch=batch_for(BATCH, diagnosis.count),
-                lr=LR,
-                precision="fp32",
-                compile="off",
-            ),
-            sampling=Sampling(steps=25),
-        )
-
-    def network(
-        self, diagnosis: Diagnosis, base: NetworkConfig, seen: Callable[[NetworkConfig], int]
-    ) -> tuple[NetworkConfig, Choice]:
-        size = math.prod(diagnosis.spec.shape)
-        width = 128 if size <= SMALL else 256 if size <= MIDDLE else 512
-        reason = (
-            f"an MLP of {width} units for {size} numbers in a sample: 128 up to {SMALL}, 256 up to "
-            f"{MIDDLE}, then 512"
-        )
-        if diagnosis.count < FEW and width > 128:
-            width = 128
-            reason = f"an MLP of 128 units, narrow, as there are {diagnosis.count:,} samples only"
-        return MLPConfig(width=width), Choice("network", reason, "rule of thumb")
-
-    def finished(
-        self, recipe: Recipe, diagnosis: Diagnosis, seen: int
-    ) -> tuple[Recipe, tuple[Choice, ...]]:
-        training = replace(recipe.training, lr=LR)
-        return replace(recipe, training=training), tuple(_reasons(recipe, diagnosis))
-
-
-def _end(path: Schedule) -> float:
-    """σ/α at the noise end."""
-    return math.exp(-0.5 * float(path.log_snr(1.0)))
-
-
-def _schedule(diagnosis: Diagnosis) -> Schedule:
-    """VP, unless the data are wider than its noise."""
-    far = diagnosis.distance.value
-    if far <= _end(VP()):
-        return VP()
-    return VE(float(f"{0.004 * diagnosis.spec.sigma_data:.1g}"), rounded_up(far))
-
-
-def _reasons(recipe: Recipe, diagnosis: Diagnosis) -> list[Choice]:
-    far, end = diagnosis.distance, _end(recipe.schedule)
-    pairs = "of all pairs" if far.exact else f"among the {far.compared:,} samples furthest out"
-    return [
-        Choice(
-            "schedule",
-            f"its noise grows to σ/α = {end:.3g}, beyond the largest distance between two samples, "
-            f"{far.value:.3g} ({pairs}), as Song & Ermon 2020, Technique 1, ask",
-            "measured",
+    Arguments:
+        diagnosis: what was measured of the data.
+        dataset: the data, for the recipe.
+        budget: how much to train.
+        pace: how fast recipes train; not needed, since these networks are small.
+    """
+    network, why = _network(diagnosis)
+    schedule, because = _schedule(diagnosis)
+    recipe = Recipe(
+        data=dataset,
+        network=network,
+        schedule=schedule,
+        parameterization=EDM(sigma_data=diagnosis.spec.sigma_data),
+        objective=Objective(times=UniformTimes()),
+        training=Training(
+            budget=budget,
+            batch=batch_for(BATCH, diagnosis.count),
+            lr=LR,
+            precision="fp32",
+            compile="off",
         ),
-        Choice(
-            "parameterization",
-            "EDM's: the network's target has unit variance at every noise level (Karras et al. 2022)",
-            "source",
-        ),
+        sampling=Sampling(steps=25),
+    )
+    return recipe, (why, because, *_reasons())
+
+
+def _network(diagnosis: Diagnosis) -> tuple[MLPConfig, Choice]:
+    size = math.prod(diagnosis.spec.shape)
+    width = 128 if size <= SMALL else 256 if size <= MIDDLE else 512
+    reason = (
+        f"an MLP of {width} units for {size} numbers in a sample: 128 up to {SMALL}, 256 up to "
+        f"{MIDDLE}, then 512"
+    )
+    if diagnosis.count < FEW and width > 128:
+        width = 128
+        reason = f"an MLP of 128 units, narrow, as there are {diagnosis.count:,} samples only"
+    return MLPConfig(width=width), Choice("network", reason, "rule of thumb")
+
+
+def _noise(path: Schedule, t: float) -> float:
+    """σ/α at a time."""
+    return math.exp(-0.5 * float(path.log_snr(t)))
+
+
+def _schedule(diagnosis: Diagnosis) -> tuple[Schedule, Choice]:
+    """VP, unless the data are wider than its noise or finer."""
+    sigma, far = diagnosis.spec.sigma_data, diagnosis.distance.value
+    path: Schedule = VP()
+    if far > _noise(path, 1.0) or _noise(path, path.t_min) > FINE * sigma:
+        path = VE(short(0.004 * sigma), rounded_up(max(far, 20 * sigma)))
+    reason = (
+        f"its noise grows to σ/α = {_noise(path, 1.0):.3g}, and is to be as wide as any pair of samples "
+        f"(Song & Ermon 2020, Technique 1): {furthest(diagnosis, 'sample')}"
+    )
+    return path, Choice("schedule", reason, "measured")
+
+
+def _reasons() -> tuple[Choice, ...]:
+    return (
         Choice("objective.times", "every time alike, as in the presets for toys", "rule of thumb"),
         Choice(
             "training.batch",
-            "as many as 512: a step of a small network hardly takes longer for it",
+            f"as many as {BATCH}: a step of a small network hardly takes longer for it",
             "rule of thumb",
         ),
         Choice("training.lr", "that of the presets for toys, AdamW", "rule of thumb"),
@@ -100,5 +96,5 @@ def _reasons(recipe: Recipe, diagnosis: Diagnosis) -> list[Choice]:
             "off, and float32: measuring would take longer than it saves on so small a network",
             "rule of thumb",
         ),
-        Choice("sampling", "DPM-Solver++ in 25 steps, as in the presets", "rule of thumb"),
-    ]
+        Choice("sampling.steps", "of DPM-Solver++, as in the presets for toys", "rule of thumb"),
+    )

@@ -4,7 +4,7 @@ from scorefield.recipes.budget import Budget
 from scorefield.recipes.catalog import CATALOG
 from scorefield.recipes.config import from_dict, override, to_dict
 from scorefield.recipes.describe import Description, describe
-from scorefield.recipes.presets import RECIPES, find_recipe
+from scorefield.recipes.presets import RECIPES, find_recipe, overridden
 from scorefield.recipes.recipe import Recipe, Sampling, Training
 from scorefield.recipes.sources import data_source
 
@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "find_recipe",
     "from_dict",
+    "overridden",
     "override",
     "to_dict",
 ]

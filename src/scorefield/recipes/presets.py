@@ -113,6 +113,19 @@ def find_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         recipe = from_dict(Recipe, _read(Path(name)))
     else:
         raise unknown("recipe", name, RECIPES)
+    return overridden(recipe, overrides)
+
+
+def overridden(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """A recipe with dotted assignments applied in order.
+
+    Arguments:
+        recipe: the recipe.
+        overrides: such as ``network.width=64`` or ``schedule=subvp``.
+
+    Raises:
+        InputError: for keys and values that do not fit.
+    """
     for assignment in overrides:
         # Back to objects each time, so that a new kind brings its defaults for the next override.
         recipe = from_dict(Recipe, override(to_dict(recipe), assignment))

@@ -4,17 +4,16 @@ from scorefield.viz.animation import save_animation
 from scorefield.viz.curves import plot_loss, plot_paths, plot_schedules
 from scorefield.viz.images import image_grid, save_image, save_images
 from scorefield.viz.samples import frames, picture
-from scorefield.viz.spread import plot_bars, plot_histograms
+from scorefield.viz.spread import plot_spread
 
 __all__ = [
     "frames",
     "image_grid",
     "picture",
-    "plot_bars",
-    "plot_histograms",
     "plot_loss",
     "plot_paths",
     "plot_schedules",
+    "plot_spread",
     "save_animation",
     "save_image",
     "save_images",
