@@ -55,7 +55,7 @@ def chosen(recipe: Recipe, key: str) -> str:
         thing = getattr(thing, name)
     default: Any = type(thing)
     if not is_dataclass(thing):
-        return str(thing)
+        return str(thing).lower() if isinstance(thing, bool) else str(thing)
     plain, usual = to_dict(thing), to_dict(default())
     own = [f"{k}={v}" for k, v in plain.items() if v != usual[k] and k != "kind"]
     return " ".join([plain["kind"], *own])

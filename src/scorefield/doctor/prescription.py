@@ -15,6 +15,7 @@ from scorefield.doctor.vectors import vector_recipe
 from scorefield.recipes.presets import overridden
 from scorefield.recipes.recipe import Recipe
 
+LEAST = 300  # steps of training below which little is learnt
 MANY = 200  # times that each image is seen, above which a network may learn it by heart
 
 
@@ -80,8 +81,9 @@ def _shared(
 ) -> tuple[Choice, ...]:
     """Reasons that do not depend on the kind of data."""
     times = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"
+    steps = max(1, seen // recipe.training.batch)
     much = "; look whether its samples are training samples" if by_heart else ""
-    steps = plural(max(1, seen // recipe.training.batch), "step")
+    much = f"; little is learnt in fewer than {LEAST} steps" if steps < LEAST else much
     return (
         Choice(
             "parameterization",
@@ -97,7 +99,7 @@ def _shared(
             "training.budget",
             f"at the {rate:,.0f} samples/s measured here (eager, float32; the trainer looks for "
             f"something faster) a budget of {recipe.training.budget} shows {plural(seen, 'sample')} in "
-            f"{steps}, each of the data {times} times{much}",
+            f"{plural(steps, 'step')}, each of the data {times} times{much}",
             "measured",
         ),
         Choice("training.warmup", "100 steps, or a tenth of a short run", "rule of thumb"),
