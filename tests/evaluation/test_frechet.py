@@ -1,5 +1,6 @@
 """Distances against closed forms and against other libraries."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import linalg
@@ -7,7 +8,14 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from scorefield.errors import InputError
-from scorefield.evaluation import frechet_distance, frechet_from_moments
+from scorefield.evaluation import (
+    Gaussian,
+    frechet_distance,
+    frechet_from_moments,
+    frechet_infinity,
+    frechet_interval,
+    gaussian_of,
+)
 
 
 def draw(n, d, seed):
@@ -70,3 +78,83 @@ def test_fewer_rows_than_columns():
 def test_bad_features(a, b, message):
     with pytest.raises(InputError, match=message):
         frechet_distance(a, b)
+
+
+def gaussians(n, shift, seed):
+    """Samples whose population is known, and the reference they are held to."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 6, generator=generator, dtype=torch.float64)
+    return x * 1.2 + shift, Gaussian(torch.zeros(6).double(), torch.eye(6).double())
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_moments():
+    x = draw(50, 4, 1)
+    mean, covariance = gaussian_of(x)
+    assert torch.allclose(mean, x.mean(0), rtol=1e-13)
+    assert torch.allclose(covariance, torch.from_numpy(np.cov(x.numpy(), rowvar=False)))
+    assert gaussian_of(x[:, :1]).covariance.shape == (1, 1)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_the_interval_is_as_wide_as_repetitions_are_spread(shift):
+    """For 150 sets of samples: half the width of a 95 % interval is 1.96 standard deviations of d²."""
+    sets = [gaussians(400, shift, seed) for seed in range(150)]
+    spread = torch.tensor([frechet_from_moments(*gaussian_of(x), *r) for x, r in sets]).std()
+    wide = [frechet_interval(*sets[s], seeded(s), resamples=100) for s in range(8)]
+    half = sum(w.high - w.low for w in wide) / 16
+    assert half / 1.96 == pytest.approx(float(spread), rel=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+@pytest.mark.parametrize("level", [0.68, 0.95])
+def test_the_interval_holds_the_mean_as_often_as_it_says(shift, level):
+    sets = [gaussians(300, shift, seed) for seed in range(4000)]
+    mean = sum(frechet_from_moments(*gaussian_of(x), *r) for x, r in sets) / len(sets)
+    held = [frechet_interval(*sets[s], seeded(s), level=level, resamples=150) for s in range(400)]
+    share = sum(i.low < mean < i.high for i in held) / len(held)
+    assert share == pytest.approx(level, abs=0.06)
+
+
+def test_the_interval_is_seeded_and_about_the_distance():
+    x, reference = gaussians(200, 0.3, 0)
+    one = frechet_interval(x, reference, seeded(1))
+    assert one == frechet_interval(x, reference, seeded(1))
+    assert one != frechet_interval(x, reference, seeded(2))
+    assert one.low < frechet_from_moments(*gaussian_of(x), *reference) < one.high
+    wider = frechet_interval(x, reference, seeded(1), level=0.99)
+    assert wider.low < one.low < one.high < wider.high
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_endless_samples(shift):
+    """Its mean is the population's distance, from which the distance of the samples is far."""
+    exact = 6 * shift**2 + 6 * 0.2**2
+    sets = [gaussians(400, shift, seed) for seed in range(120)]
+    found = [frechet_infinity(x, r, seeded()) for x, r in sets]
+    plain = torch.tensor([frechet_from_moments(*gaussian_of(x), *r) for x, r in sets])
+    values, errors = torch.tensor(found).T
+    chance = float(values.std()) / len(sets) ** 0.5
+    assert abs(float(values.mean()) - exact) < 3 * chance
+    assert float(plain.mean()) - exact > 5 * chance
+    assert 0.9 < float(errors.mean() / values.std()) < 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, r: frechet_interval(x[:1], r, seeded()), r"at least 2 rows .* \(1, 6\)"),
+        (lambda x, r: frechet_interval(x, r, seeded(), level=1), "got 1 and 200"),
+        (lambda x, r: frechet_interval(x, r, seeded(), resamples=1), "got 0.95 and 1"),
+        (lambda x, r: frechet_infinity(x[:15], r, seeded()), r"at least 16 rows .* \(15, 6\)"),
+        (lambda x, r: frechet_infinity(x[:, :5], r, seeded()), "equal width, got 5 and 6"),
+        (lambda x, r: frechet_distance(x, x / 0), "finite numbers"),
+    ],
+)
+def test_what_cannot_be_measured(call, message):
+    with pytest.raises(InputError, match=message):
+        call(*gaussians(40, 0, 0))
