@@ -72,6 +72,25 @@ def test_train_auto_on_images_says_what_is_wrong_with_them(here, capsys, glyphs)
     assert "warning: copies: 1 copy" in err
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((30, 12, 12), np.uint16),
+        ((30, 12, 12), np.bool_),
+        ((30, 12, 12, 4), np.uint8),
+        ((30, 7), np.float64),
+        ((30, 2, 700), np.float32),  # a signal longer than principal directions are worth
+    ],
+)
+def test_train_auto_on_arrays_of_every_kind(here, shape, dtype):
+    x = np.random.default_rng(0).normal(size=shape)
+    np.save(here / "x.npy", (x > 0) if dtype is np.bool_ else (np.abs(x) * 60).astype(dtype))
+    words = ["network.width=8", "training.compile=off", "training.precision=fp32"]
+    assert main(["train", "--auto", "x.npy", *words, "--budget", "1step", "-o", "r"]) == 0
+    assert load("r").recipe == find_recipe("r/doctor/recipe.yaml")
+    assert (here / "r" / "doctor" / "contact.png").is_file()
+
+
 def test_the_same_command_with_resume_goes_on(here, run, strict, capsys):
     words = ["train", "--auto", "moons", "data.size=300", "network.width=8", "-o", "r"]
     run(*words, "--budget", "3steps", "--resume")

@@ -63,7 +63,7 @@ def test_colour_has_the_noise_and_the_form_of_the_colour_preset(digits):
     assert width > RECIPES["mnist"].network.width
 
 
-@pytest.mark.parametrize("side", [9, 28, 128, 256])
+@pytest.mark.parametrize("side", [9, 128, 250])
 def test_images_of_every_size_have_a_network_that_ends_coarse(digits, side):
     known = like(digits, shape=(1, side, side - 1))
     recipe = prescribe(known, Digits(), "1h", measure=steady(100.0)).recipe

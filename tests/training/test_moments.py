@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scorefield.core.moments import CosineBasis, PrincipalBasis, white_moments
+from scorefield.core.moments import CosineBasis, PrincipalBasis, moments_from, white_moments
 from scorefield.data.base import described
 from scorefield.errors import InputError
 from scorefield.models import load
@@ -83,6 +83,21 @@ def test_white_moments_are_those_of_the_description():
     assert torch.allclose(mean[0, 1], torch.tensor(-0.1).double())
     with pytest.raises(InputError, match="variance above 0"):
         white_moments((0.0,), 0.0, (2,))
+
+
+def test_a_signal_is_an_image_of_height_1(normal, monkeypatch):
+    monkeypatch.setattr(moments, "PRINCIPAL", 10)
+    x = normal(50, 3, 16)
+    found = measured_moments(described(x.float(), levels=None, low=None, high=None))
+    image = CosineBasis(found.basis.channels, 1, 16)
+    assert torch.allclose(found.basis.coordinates(x), image.coordinates(x[:, :, None]))
+    assert torch.allclose(found.basis.samples(found.basis.coordinates(x), x), x)
+    again = moments_from(found.tensors(), (3, 16))
+    assert torch.allclose(again.mean, found.mean, atol=1e-6)  # kept in float32
+    white = white_moments((0.2, -0.1), 0.5, (2, 16))
+    like = torch.zeros(1, 2, 16, dtype=torch.float64)
+    level = torch.tensor([0.2, -0.1], dtype=torch.float64)[:, None].expand(2, 16)
+    assert torch.allclose(white.basis.samples(white.mean, like)[0], level)
 
 
 def test_a_trained_model_keeps_the_moments_of_its_data(tmp_path, recipe):

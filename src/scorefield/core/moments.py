@@ -60,6 +60,8 @@ class PrincipalBasis(Basis):
 class CosineBasis(Basis):
     """The discrete cosine transform of images: what natural images' covariance nearly diagonalizes in.
 
+    A signal (C, L) is an image of height 1.
+
     Arguments:
         channels: an orthonormal basis of the channels, one vector in each column, shape (C, C).
         height: H.
@@ -73,7 +75,8 @@ class CosineBasis(Basis):
     width: int
 
     def coordinates(self, x: Tensor) -> Tensor:
-        mixed = (self.channels.to(x).T @ x.flatten(2)).reshape(x.shape)
+        mixed = self.channels.to(x).T @ x.flatten(2)
+        mixed = mixed.reshape(-1, len(self.channels), self.height, self.width)
         return (_cosines(self.height).to(x) @ mixed @ _cosines(self.width).to(x).T).flatten(1)
 
     def samples(self, coordinates: Tensor, like: Tensor) -> Tensor:
@@ -146,7 +149,7 @@ def moments_from(tensors: Mapping[str, Tensor], shape: Sequence[int]) -> Moments
 
     Arguments:
         tensors: by name.
-        shape: shape of a sample, (C, H, W) or (D,).
+        shape: shape of a sample, (C, H, W), (C, L) or (D,).
 
     Raises:
         InputError: when they do not describe samples of that shape.
@@ -157,8 +160,8 @@ def moments_from(tensors: Mapping[str, Tensor], shape: Sequence[int]) -> Moments
     rows = {"mean": (groups, dim), "variances": (groups, dim)}
     if groups > 0 and sizes == rows | {"vectors": (dim, dim)}:
         basis: Basis = PrincipalBasis(found["vectors"])
-    elif groups > 0 and len(shape) == 3 and sizes == rows | {"channels": (shape[0], shape[0])}:
-        basis = CosineBasis(found["channels"], shape[1], shape[2])
+    elif groups > 0 and len(shape) > 1 and sizes == rows | {"channels": (shape[0], shape[0])}:
+        basis = plain_basis(shape, found["channels"])
     else:
         raise InputError(f"moments of samples of shape {tuple(shape)} cannot have shapes {sizes}")
     return Moments(basis, found["mean"], *_rows(found["variances"]))
@@ -185,7 +188,7 @@ def white_moments(mean: Sequence[float], sigma_data: float, shape: Sequence[int]
     Arguments:
         mean: the mean of each channel (of each number, for vectors), or one for all.
         sigma_data: their standard deviation.
-        shape: shape of a sample, (C, H, W) or (D,).
+        shape: shape of a sample, (C, H, W), (C, L) or (D,).
     """
     basis = plain_basis(shape)
     level = torch.tensor(mean, dtype=torch.float64).reshape(-1, *[1] * (len(shape) - 1))
@@ -194,16 +197,17 @@ def white_moments(mean: Sequence[float], sigma_data: float, shape: Sequence[int]
 
 
 def plain_basis(shape: Sequence[int], channels: Tensor | None = None) -> Basis:
-    """A basis that needs no data: cosines for images, the axes for vectors.
+    """A basis that needs no data: cosines for images and signals, the axes for vectors.
 
     Arguments:
-        shape: shape of a sample, (C, H, W) or (D,).
+        shape: shape of a sample, (C, H, W), (C, L) or (D,).
         channels: an orthonormal basis of the channels, shape (C, C); the axes if not given.
     """
     axes = torch.eye(shape[0], dtype=torch.float64)
     if len(shape) == 1:
         return PrincipalBasis(axes)
-    return CosineBasis(axes if channels is None else channels, shape[1], shape[2])
+    height, width = (1, *shape[1:])[-2:]
+    return CosineBasis(axes if channels is None else channels, height, width)
 
 
 def _rows(variances: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ TILE = 160  # pixels a side of an image in a contact sheet, at most
 def contact_sheet(data: Data) -> Image.Image:
     """Some of the data as a picture, evenly spaced by number.
 
-    Up to 100 images, ten in a row, large ones reduced; with labels, up to ten of each of ten classes.
+    Up to 100 images, ten in a row, large ones reduced; with labels, whole rows of up to ten classes.
 
     Arguments:
         data: what to show.
@@ -32,8 +32,8 @@ def contact_sheet(data: Data) -> Image.Image:
     index = _spaced(torch.arange(len(data)), COLUMNS**2)
     if data.label is not None:
         there = _spaced(torch.unique(data.label), COLUMNS)
-        each = [_spaced(torch.nonzero(data.label == c).flatten(), COLUMNS) for c in there]
-        index = torch.cat(each)
+        each = COLUMNS * max(1, COLUMNS // len(there))
+        index = torch.cat([_spaced(torch.nonzero(data.label == c).flatten(), each) for c in there])
     tiles = [reduced(data.batch(part)[0]) for part in torch.split(index, COLUMNS)]
     return picture(torch.cat(tiles), spec, columns=COLUMNS)
 
