@@ -59,23 +59,11 @@ def train(
         overrides = (*overrides, "data.strict=true")
     words = [*overrides, *([f"training.budget={budget}"] if budget else [])]
     chosen: Recipe | None
-    if auto is not None:
-        if recipe is not None and "=" not in recipe:
-            raise InputError(f"give a recipe or --auto {auto}, not both, got '{recipe}'")
-        given = [recipe] if recipe else []  # the first override stands where a recipe would
-        if resume and has_run(out):
-            chosen = _as_before(auto, [*given, *words], out)
-        else:
-            given += overrides
-            chosen = _fitted(auto, given, budget or "5m", out, device=device, as_json=as_json)
-    elif recipe is None and not resume:
-        raise InputError(
-            "a recipe is needed, such as mnist10k, or --auto with data; see: scorefield list recipes"
-        )
-    elif recipe is None and words:
-        raise InputError(f"a resumed run keeps its recipe, got {' '.join(words)}")
+    if auto is None:
+        chosen = _named(recipe, words, resume=resume)
     else:
-        chosen = find_recipe(recipe, words) if recipe else None
+        given = [*([recipe] if recipe else []), *overrides]
+        chosen = _fitted(auto, given, budget, out, resume=resume, device=device, as_json=as_json)
     trainer = Trainer(chosen, out, device=device, resume=resume)
     with bar(f"training {out}", as_json=as_json) as advance:
         for progress in trainer:
@@ -100,16 +88,40 @@ def train(
     )
 
 
+def _named(recipe: str | None, words: Sequence[str], *, resume: bool) -> Recipe | None:
+    """The recipe of a name or a file; none for a run that goes on with its own."""
+    if recipe is not None:
+        return find_recipe(recipe, words)
+    if not resume:
+        raise InputError(
+            "a recipe is needed, such as mnist10k, or --auto with data; see: scorefield list recipes"
+        )
+    if words:
+        raise InputError(f"a resumed run keeps its recipe, got {' '.join(words)}")
+    return None
+
+
 def _fitted(
-    source: str, given: Sequence[str], budget: str, out: Path, *, device: str, as_json: bool
+    source: str,
+    given: Sequence[str],
+    budget: str | None,
+    out: Path,
+    *,
+    resume: bool,
+    device: str,
+    as_json: bool,
 ) -> Recipe:
     """A recipe fitted to data, kept in the run's folder with all that the doctor found."""
+    if given and "=" not in given[0]:
+        raise InputError(f"give a recipe or --auto {source}, not both, got '{given[0]}'")
+    if has_run(out) and resume:
+        return _as_before(source, [*given, *([f"training.budget={budget}"] if budget else [])], out)
     if has_run(out):
         raise InputError(
             f"{out} already has a run; resume it with --resume or choose another folder"
         )
     diagnosis, prescription = examined(
-        source, given, budget, out / DOCTOR, as_json=as_json, device=device
+        source, given, budget or "5m", out / DOCTOR, as_json=as_json, device=device
     )
     for finding in diagnosis.findings:
         if finding.severity != "note":
