@@ -1,11 +1,15 @@
 """The moments of the training data, against numpy's, and in a trained model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from scorefield.core.moments import CosineBasis, PrincipalBasis, moments_from, white_moments
+from scorefield.data import blocks
 from scorefield.data.base import described
+from scorefield.data.streamed import Streamed
 from scorefield.errors import InputError
 from scorefield.models import load
 from scorefield.training import Trainer, moments
@@ -48,6 +52,29 @@ def test_a_class_has_its_mean_and_its_variances_along_the_basis(pictures, princi
     assert torch.allclose(found.variances[1], own.var(0, correction=0), rtol=1e-3, atol=1e-5)
     # the empty class is taken for all data
     assert torch.equal(found.mean[2], found.mean[3])
+
+
+@pytest.mark.parametrize("principal", [1024, 10], ids=["principal", "cosines"])
+def test_many_samples_are_measured_on_representatives(pictures, principal, monkeypatch):
+    monkeypatch.setattr(moments, "PRINCIPAL", principal)
+    monkeypatch.setattr(blocks, "ENOUGH", 120)
+    monkeypatch.setattr(blocks, "MANY", 0)
+    monkeypatch.setattr(blocks, "NUMBERS", 7 * 60)
+    chosen, asked = blocks.representatives(300, pictures.spec), []
+
+    def decode(index):
+        asked.append(index)
+        return pictures.x[index]
+
+    streamed = Streamed(
+        label=pictures.label, spec=pictures.spec, size=300, decode=decode, workers=1
+    )
+    found = measured_moments(streamed)
+    assert asked == 2 * chosen.tolist()
+    some = replace(pictures, x=pictures.x[chosen], label=pictures.label[chosen])
+    expected = measured_moments(some)
+    assert torch.allclose(found.mean, expected.mean, atol=1e-6)
+    assert torch.allclose(found.variances, expected.variances, rtol=1e-4)
 
 
 def test_rows_are_chosen_by_label(pictures):
