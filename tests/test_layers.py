@@ -60,6 +60,8 @@ LAZY = {
     "pydantic",
     "rich",
     "datasets",
+    "torch_fidelity",
+    "transformers",
 }
 FRONT_DOORS = {
     "scorefield": scorefield,
