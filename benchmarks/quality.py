@@ -13,13 +13,7 @@ import time
 import torch
 
 import scorefield as sf
-from scorefield.data.base import Data
-from scorefield.evaluation import digit_features, frechet_distance
-
-
-def images(data: Data) -> torch.Tensor:
-    """All images as people keep them, uint8 (N, H, W, 1)."""
-    return data.stored(torch.arange(len(data))).movedim(1, -1)
+from scorefield.evaluation import Reference, find_features
 
 
 def main() -> None:
@@ -29,26 +23,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     asked = parser.parse_args()
     train, test = (sf.MNIST().load(split) for split in ("train", "test"))
-    real, _ = digit_features(images(train))
-    held_out, logits = digit_features(images(test))
-    accuracy = float((logits.argmax(1) == test.label).double().mean())
-    # One number sets the unit: features are scaled to a total variance of 128 on the training images.
-    unit = 128 / float(real.var(0).sum())
-    floor = unit * frechet_distance(real, held_out)
+    reference = Reference.of(find_features("digits"), train)
+    x, label = test.batch(torch.arange(len(test)))
+    seen = reference.look(x)
+    accuracy = float((seen.logits.argmax(1) == label).double().mean())
+    floor = reference.distance(seen.features)
     print(f"classifier: {accuracy:.2%} of the test images; floor {floor:.3f}")
     for run in asked.runs:
         model, begin = sf.load(run), time.perf_counter()
         x = model.sample(asked.number, steps=asked.steps)
         seconds = time.perf_counter() - begin
-        features, logits = digit_features(torch.from_numpy(model.spec.to_arrays(x)))
-        labels = model.labels(asked.number)
-        obeyed = (
-            ""
-            if labels is None
-            else f", labels obeyed {(logits.argmax(1) == labels).double().mean():.2%}"
-        )
+        seen, labels = reference.look(x), model.labels(asked.number)
+        read = seen.logits.argmax(1)
+        obeyed = "" if labels is None else f", labels obeyed {(read == labels).double().mean():.2%}"
         print(
-            f"{run}: Fréchet distance {unit * frechet_distance(real, features):.2f}{obeyed}; "
+            f"{run}: Fréchet distance {reference.distance(seen.features):.2f}{obeyed}; "
             f"{asked.number} samples, {asked.steps} steps of "
             f"{type(model.recipe.sampling.sampler).__name__}, {seconds:.0f} s"
         )

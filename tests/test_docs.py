@@ -18,6 +18,8 @@ COMMANDS = {
     "doctor",
     "sample",
     "calibrate",
+    "compare",
+    "evaluate",
     "likelihood",
     "latent",
     "show",

@@ -35,6 +35,12 @@ app.command(
 app.command(
     "scorefield.cli.latent:app", name="latent", help="Encode data to noise and decode it back."
 )
+app.command(
+    "scorefield.cli.evaluate:evaluate_run",
+    name="evaluate",
+    help="Tell how good a model's samples are.",
+)
+app.command("scorefield.cli.compare:compare", help="Put evaluations side by side.")
 app.command("scorefield.cli.show:show", help="Tell what a model is and how its training went.")
 app.command(
     "scorefield.cli.calibrate:calibrate_run",

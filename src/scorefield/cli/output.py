@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+WIDTH = 132  # of tables where there is no terminal
 
 
 def say(text: str, *, as_json: bool, **facts: Any) -> None:  # noqa: ANN401
@@ -83,3 +85,25 @@ def _json_lines(what: str) -> Callable[[float, str], None]:
             print(json.dumps(event), flush=True)
 
     return line
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table for people: the first column to the left, numbers to the right.
+
+    Arguments:
+        head: what the columns are called.
+        rows: as many words each.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(head):
+        made.add_column(escape(name), justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(escape, row))
+    console.print(made)

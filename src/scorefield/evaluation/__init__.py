@@ -1,5 +1,6 @@
 """How good samples are: features that fit the data, and distances between sets of them."""
 
+from scorefield.evaluation.choice import features_for, find_features
 from scorefield.evaluation.classes import (
     ChiSquare,
     chi_square,
@@ -9,9 +10,12 @@ from scorefield.evaluation.classes import (
     inception_score,
     label_agreement,
 )
+from scorefield.evaluation.comparison import compared
 from scorefield.evaluation.digits import digit_classifier, digit_features
 from scorefield.evaluation.distances import Neighbours, nearest
 from scorefield.evaluation.estimates import Estimate, Interval
+from scorefield.evaluation.evaluating import Evaluation, Stage, evaluate
+from scorefield.evaluation.features import Features
 from scorefield.evaluation.fidelity import (
     DensityCoverage,
     PrecisionRecall,
@@ -33,25 +37,44 @@ from scorefield.evaluation.kernels import (
     mmd,
 )
 from scorefield.evaluation.memorisation import Memorisation, memorisation, relative_distance
+from scorefield.evaluation.page import nearest_pairs, write_page
+from scorefield.evaluation.reference import Reference
+from scorefield.evaluation.result import Result, read_result, write_result
+from scorefield.evaluation.samples import Drawing
+from scorefield.evaluation.scores import Figure, Scores
 from scorefield.evaluation.sliced import sliced_wasserstein
+from scorefield.evaluation.table import figure_rows, verdict
 
 __all__ = [
     "ChiSquare",
     "DensityCoverage",
+    "Drawing",
     "Estimate",
+    "Evaluation",
+    "Features",
+    "Figure",
     "Gaussian",
     "Interval",
     "Memorisation",
     "Neighbours",
     "PrecisionRecall",
+    "Reference",
+    "Result",
+    "Scores",
+    "Stage",
     "chi_square",
     "chi_square_two",
     "class_counts",
+    "compared",
     "confidence",
     "density_coverage",
     "digit_classifier",
     "digit_features",
     "energy_distance",
+    "evaluate",
+    "features_for",
+    "figure_rows",
+    "find_features",
     "frechet_distance",
     "frechet_from_moments",
     "frechet_infinity",
@@ -64,7 +87,12 @@ __all__ = [
     "memorisation",
     "mmd",
     "nearest",
+    "nearest_pairs",
     "precision_recall",
+    "read_result",
     "relative_distance",
     "sliced_wasserstein",
+    "verdict",
+    "write_page",
+    "write_result",
 ]

@@ -1,0 +1,175 @@
+"""``scorefield evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from scorefield import InputError, Model, load
+from scorefield.atomic import check_writable
+from scorefield.cli.options import Json, Number, Whole
+from scorefield.cli.output import bar, say, table
+from scorefield.cli.sample import chosen_sampling
+from scorefield.evaluation import (
+    Drawing,
+    Evaluation,
+    Features,
+    Result,
+    evaluate,
+    figure_rows,
+    find_features,
+    nearest_pairs,
+    verdict,
+    write_page,
+    write_result,
+)
+from scorefield.recipes import Recipe, from_dict, override, to_dict
+from scorefield.viz import save_image
+
+SAMPLES = "evaluation"  # the folder of a run that keeps them
+
+
+def evaluate_run(
+    run: str,
+    /,
+    *overrides: str,
+    n: Number = 10_000,
+    sampler: str | None = None,
+    steps: Whole | None = None,
+    seed: Whole = 0,
+    label: Whole | None = None,
+    features: str | None = None,
+    batch: Whole = 256,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    device: str = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Tell how good a model's samples are: figures beside their floor, pictures, copies of training data.
+
+    Writes evaluation.json, evaluation.html and, for images, evaluation.png: samples beside the training
+    images nearest to them. Samples are kept in the folder evaluation beside the model, so that an
+    evaluation that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a model.safetensors file.
+    overrides
+        Settings of the sampler, of the data or of the features, such as sampler.order=3, data=mnist or
+        features.weights=inception.pth.
+    n
+        How many samples.
+    sampler
+        Way from noise to data (see: scorefield list samplers).
+    steps
+        Times in the sampler's grid.
+    seed
+        Seed of the samples.
+    label
+        The class wanted; every class in turn if not given; -1 for none.
+    features
+        What samples are compared in: digits, pixels, inception, dinov2 or package.module:callable; what
+        fits the data if not given.
+    batch
+        Samples computed at once.
+    out
+        The .json file; the page and the picture get its name with .html and .png.
+    device
+        Where samples are drawn, such as cpu or cuda.
+    as_json
+        Print lines of JSON.
+    """
+    home = Path(run) if Path(run).is_dir() else Path(run).parent
+    out = home / "evaluation.json" if out is None else out
+    if out.suffix != ".json":
+        raise InputError(f"cannot write '{out.name}'; the ending is .json")
+    check_writable(out)
+    check_writable(home / SAMPLES)
+    model = load(run, device=device)
+    of_data, of_features, of_sampling = sorted_words(overrides)
+    sampling = chosen_sampling(model, sampler, steps, of_sampling)
+    asked = Evaluation(
+        drawing=Drawing(sampling=sampling, seed=seed, label=label, batch=batch),
+        count=n,
+        features=chosen_features(features, of_features),
+        data=changed_recipe(model, of_data).data,
+    )
+    found = None
+    with bar(f"evaluating {run}", as_json=as_json) as advance:
+        for stage in evaluate(model, asked, home / SAMPLES):
+            advance(stage.share, stage.name)
+            found = stage.result
+    assert found is not None  # the last stage has it
+    write_result(found, out)
+    page = out.with_suffix(".html")
+    write_page(found, model.spec, run, page)
+    if model.spec.is_image:
+        save_image(nearest_pairs(found), out.with_suffix(".png"))
+    _tell(found, out, page, as_json=as_json)
+
+
+def sorted_words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Overrides of the data, of the features and of the sampling.
+
+    Arguments:
+        words: key=value, in any order.
+    """
+    data = [w for w in words if w.split("=")[0].split(".")[0] == "data"]
+    features = [w for w in words if w.startswith("features.")]
+    return data, features, [w for w in words if w not in (*data, *features)]
+
+
+def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
+    """The features asked for; none for those that fit the data.
+
+    Arguments:
+        name: what they are called.
+        words: their settings.
+
+    Raises:
+        InputError: for settings without a name, or either that there is not.
+    """
+    if name is None:
+        if words:
+            raise InputError(f"{words[0]} needs features to set, as in --features pixels")
+        return None
+    features = find_features(name)
+    plain = {"features": to_dict(features)}
+    for word in words:
+        plain = override(plain, word)
+    return from_dict(type(features), plain["features"], "features")
+
+
+def changed_recipe(model: Model, words: Sequence[str]) -> Recipe:
+    """The model's recipe with other data.
+
+    Arguments:
+        model: a trained model.
+        words: overrides of the data.
+    """
+    recipe = model.recipe
+    for word in words:
+        recipe = from_dict(Recipe, override(to_dict(recipe), word))
+    return recipe
+
+
+def _tell(found: Result, out: Path, page: Path, *, as_json: bool) -> None:
+    plain, about = found.plain(), found.about
+    if not as_json:
+        features, data = about["features"], about["data"]
+        table(["figure", "samples", "floor", "better"], figure_rows(plain))
+        print(f"features: {features['name']} ({features['hash']})")
+        print(f"floor: {data['floor']:,} real samples; {data['splits']}")
+        print(f"copies: {verdict(found.memory)}")
+    seconds = sum(about["seconds"].values())
+    say(
+        f"{out} and {page}: {about['count']:,} samples in {seconds:.0f} s",
+        as_json=as_json,
+        event="done",
+        out=str(out),
+        page=str(page),
+        **plain,
+    )

@@ -1,0 +1,298 @@
+"""An evaluation from end to end, as an iterator of its stages."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from scorefield.data.base import Data, Dataset
+from scorefield.errors import InputError
+from scorefield.evaluation.choice import features_for
+from scorefield.evaluation.classes import class_counts
+from scorefield.evaluation.features import Features, Seen
+from scorefield.evaluation.neighbours import Closeness, closeness, shown_rows
+from scorefield.evaluation.reference import Reference, joined, referring, spaced
+from scorefield.evaluation.result import Gallery, Histogram, Result
+from scorefield.evaluation.samples import (
+    Drawing,
+    determined_by,
+    drawn,
+    folder_of,
+    kept,
+    weights_hash,
+)
+from scorefield.evaluation.scores import Figure, Scores, estimated
+from scorefield.evaluation.splits import Splits, splits_of
+from scorefield.models.likelihoods import likelihoods
+from scorefield.models.model import Model
+from scorefield.recipes.config import to_dict
+
+FEWEST = 16  # samples
+SHOWN, SUSPECTS = 64, 16  # samples in the gallery
+LIKELY = 500  # held-out vectors whose log-likelihood is computed
+EXACT = 64  # numbers in a vector up to which its likelihood needs no random probes
+
+T = TypeVar("T")
+
+
+class Stage(NamedTuple):
+    """How far an evaluation is.
+
+    Arguments:
+        name: what is being done.
+        share: how much of that, from 0 to 1.
+        result: what was found; none before the end.
+    """
+
+    name: str
+    share: float
+    result: Result | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is to be evaluated, and how.
+
+    Arguments:
+        drawing: how samples are drawn.
+        count: how many; at least 16.
+        features: what they are compared in; those that fit the data if not given.
+        data: the real samples; those of the model's recipe if not given.
+    """
+
+    drawing: Drawing
+    count: int = 10_000
+    features: Features | None = None
+    data: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < FEWEST:
+            raise InputError(f"an evaluation needs at least {FEWEST} samples, got {self.count}")
+
+
+@dataclass
+class Clock:
+    """What each stage took.
+
+    Arguments:
+        seconds: by the stage's name.
+    """
+
+    seconds: dict[str, float]
+
+    def timed(self, name: str, work: Generator[float, None, T]) -> Generator[Stage, None, T]:
+        """The stages of some work, and what it gives at its end.
+
+        Arguments:
+            name: of the stage.
+            work: gives the share done, again and again.
+        """
+        begin = time.perf_counter()
+        while True:
+            try:
+                share = next(work)
+            except StopIteration as end:
+                self.seconds[name] = round(time.perf_counter() - begin, 3)
+                found: T = end.value
+                return found
+            yield Stage(name, share)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The samples on disk, to be gone through as often as need be.
+
+    Arguments:
+        count: samples in the set.
+        batch: samples in a piece.
+        folder: where they are.
+    """
+
+    count: int
+    batch: int
+    folder: Path
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return kept(self.count, self.batch, self.folder)
+
+    def some(self, places: Tensor) -> Tensor:
+        """A few of the samples.
+
+        Arguments:
+            places: which, shape (B,), int64.
+        """
+        found: dict[int, Tensor] = {}
+        wanted, start = set(places.tolist()), 0
+        for piece in self:
+            here = [place for place in wanted if start <= place < start + len(piece)]
+            found |= {place: piece[place - start] for place in here}
+            start += len(piece)
+        return torch.stack([found[place] for place in places.tolist()])
+
+
+def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
+    """Draw samples, look at them and at real ones, and measure: the stages, the last with the result.
+
+    Stopped and begun anew, it goes on with the samples that are in ``root``.
+
+    Arguments:
+        model: a trained model.
+        asked: what is to be evaluated, and how.
+        root: folder of the samples.
+
+    Raises:
+        InputError: for features that do not fit the data or are not at hand, or data that are not the
+            model's.
+    """
+    features = asked.features or features_for(model.spec)
+    features.check(model.spec)
+    labels = _labels(model, asked)
+    clock, dataset = Clock({}), asked.data or model.recipe.data
+    splits = splits_of(dataset)
+    check_same(model, splits.train)
+    # Real samples come first: if features are not at hand, nothing was drawn in vain.
+    reference = yield from clock.timed("real samples", referring(features, splits.reference))
+    folder = folder_of(root, determined_by(model, asked.drawing))
+    yield from clock.timed("drawing", drawn(model, asked.drawing, asked.count, folder))
+    pieces = Pieces(asked.count, asked.drawing.batch, folder)
+    seen = yield from clock.timed("looking", _looked(reference, pieces, asked.count))
+    rows = spaced(len(splits.held_out), asked.count)
+    real = _blocks(splits.held_out, rows)
+    held_out = yield from clock.timed(
+        "looking at the held out", _looked(reference, real, len(rows))
+    )
+    true = splits.held_out.label
+    true = None if labels is None or true is None else true[rows]
+    scores = yield from clock.timed("figures", _scored(reference, seen, labels))
+    floor = yield from clock.timed("floor", _scored(reference, held_out, true))
+    near = yield from clock.timed("nearest training samples", closeness(pieces, splits))
+    if not model.spec.is_image and model.spec.shape[0] <= EXACT and len(model.spec.shape) == 1:
+        likely = yield from clock.timed("likelihood", _likelihood(model, splits.held_out))
+        scores = replace(scores, figures=(*scores.figures, likely))
+    about = _about(model, asked, dataset, splits, reference) | {"seconds": clock.seconds}
+    classes, gallery = _histogram(reference, seen, held_out), _gallery(pieces, splits, near)
+    yield Stage("done", 1.0, Result(about, scores, floor, classes, near.plain(), gallery))
+
+
+def check_same(model: Model, data: Data) -> None:
+    """Refuse data whose shape or units are not those that the model was trained with.
+
+    Arguments:
+        model: a trained model.
+        data: the real samples.
+
+    Raises:
+        InputError: when something differs, with both.
+    """
+    for name in ("shape", "levels", "low", "high", "center", "scale"):
+        ours, theirs = getattr(model.spec, name), getattr(data.spec, name)
+        if ours != theirs:
+            raise InputError(
+                f"the data are not like those the model was trained on: {name} is {theirs}, not {ours}"
+            )
+
+
+def _blocks(data: Data, rows: Tensor, size: int = 500) -> Iterator[Tensor]:
+    return (shown_rows(data, block) for block in torch.split(rows, size))
+
+
+def _looked(
+    reference: Reference, samples: Iterable[Tensor], count: int
+) -> Generator[float, None, Seen]:
+    parts, done = [], 0
+    for piece in samples:
+        parts.append(reference.look_at(piece))
+        done += len(piece)
+        yield done / count
+    return joined(parts)
+
+
+def _scored(
+    reference: Reference, seen: Seen, labels: Tensor | None
+) -> Generator[float, None, Scores]:
+    figures: list[Figure] = []
+    for figure in reference.scoring(seen, labels):
+        figures.append(figure)
+        yield len(figures) / (len(figures) + 1)
+    return Scores(len(seen.features), tuple(figures))
+
+
+def _labels(model: Model, asked: Evaluation) -> Tensor | None:
+    """The class that each sample was asked for; none if there was none."""
+    labels = model.labels(asked.count, asked.drawing.label)
+    return None if labels is None or bool((labels < 0).any()) else labels
+
+
+def _likelihood(model: Model, data: Data) -> Generator[float, None, Figure]:
+    """The mean log-density of held-out vectors, in nats and in the model's units."""
+    x, label = data.batch(spaced(len(data), LIKELY))
+    parts, done = [], 0
+    for found in likelihoods(model, x, label if model.classes else None, batch=100):
+        parts.append(found.log_prob.cpu())
+        done += len(found.log_prob)
+        yield done / len(x)
+    nats = torch.cat(parts).double()
+    error = float(nats.std()) / len(nats) ** 0.5
+    return estimated("log-likelihood in nats", (float(nats.mean()), error), "higher")
+
+
+def _histogram(reference: Reference, seen: Seen, held_out: Seen) -> Histogram | None:
+    if seen.logits is None or held_out.logits is None:
+        return None
+    classes = seen.logits.shape[1]
+    counts = [class_counts(one.argmax(1), classes) for one in (seen.logits, held_out.logits)]
+    names = reference.spec.class_names
+    if len(names) != classes:
+        names = tuple(map(str, range(classes)))
+    return Histogram(counts[0], counts[1], names)
+
+
+def _gallery(pieces: Pieces, splits: Splits, near: Closeness) -> Gallery:
+    worst = near.samples.argsort()[:SUSPECTS]
+    return Gallery(
+        pieces.some(torch.arange(min(SHOWN, pieces.count))),
+        shown_rows(splits.held_out, torch.arange(min(SHOWN, len(splits.held_out)))),
+        pieces.some(near.rows[worst]),
+        shown_rows(splits.train, near.nearest[worst]),
+    )
+
+
+def _about(
+    model: Model, asked: Evaluation, dataset: Dataset, splits: Splits, reference: Reference
+) -> dict[str, Any]:
+    from scorefield import __version__
+
+    drawing, sampling = asked.drawing, to_dict(asked.drawing.sampling)
+    return {
+        "count": asked.count,
+        "seed": drawing.seed,
+        "label": drawing.label,
+        "batch": drawing.batch,
+        **sampling,
+        "guidance": sampling.get("guidance"),
+        "weights": {
+            "hash": weights_hash(model),
+            "step": model.step,
+            "ema": model.recipe.training.ema,
+        },
+        "data": {
+            "hash": reference.data_hash,
+            "dataset": to_dict(dataset),
+            "splits": splits.words,
+            "reference": reference.count,
+            "floor": min(asked.count, len(splits.held_out)),
+        },
+        "features": {"name": reference.name, "hash": reference.hash, "scale": reference.scale},
+        "versions": {
+            "scorefield": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,74 @@
+"""How near samples come to what the model was trained on, beside how near unseen real samples come."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.data.base import Data
+from scorefield.evaluation.distances import nearest
+from scorefield.evaluation.features import Pixels, shown
+from scorefield.evaluation.memorisation import memorisation, relative_distance
+from scorefield.evaluation.reference import MOST, PAIRS, Reference, few, joined, referring, spaced
+from scorefield.evaluation.splits import Splits
+
+NEAREST = 50  # training samples whose mean distance is the unit of the nearest one's
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How near samples, and unseen real ones, come to training samples.
+
+    Arguments:
+        samples: distance of each sample to the nearest training sample, in units of its mean distance to
+            the nearest ones, shape (N,).
+        unseen: the same of real samples that the model was not trained on; empty if there are none.
+        rows: the place of each sample in its set, shape (N,).
+        nearest: the place of its nearest training sample in the training data, shape (N,).
+    """
+
+    samples: Tensor
+    unseen: Tensor
+    rows: Tensor
+    nearest: Tensor
+
+    def plain(self) -> dict[str, Any]:
+        """The verdict, ready for JSON."""
+        counts = {"samples": len(self.samples), "unseen": len(self.unseen)}
+        return counts | memorisation(self.samples, self.unseen)._asdict()
+
+
+def closeness(
+    samples: Iterable[Tensor], splits: Splits, pixels: Reference | None = None
+) -> Generator[float, None, Closeness]:
+    """How near samples come to training samples, in the features `Pixels`: the share done, then the answer.
+
+    Arguments:
+        samples: in pieces, as features look at them.
+        splits: the real samples.
+        pixels: the training samples as `Pixels` sees them, if that is at hand.
+    """
+    train = pixels or (yield from referring(Pixels(), splits.train))
+    seen = joined([train.look_at(piece) for piece in samples]).features
+    real, near = train.seen.features, min(NEAREST, train.count)
+    found = nearest(few(seen), real, k=near)
+    unseen = torch.empty(0, dtype=torch.float64)
+    if splits.unseen:
+        held_out = train.look_at(shown_rows(splits.held_out, spaced(len(splits.held_out), PAIRS)))
+        unseen = relative_distance(nearest(held_out.features, real, k=near))
+    places = spaced(len(splits.train), MOST)[found.row[:, 0]]
+    return Closeness(relative_distance(found), unseen, spaced(len(seen), PAIRS), places)
+
+
+def shown_rows(data: Data, rows: Tensor) -> Tensor:
+    """Real samples as features look at them.
+
+    Arguments:
+        data: the real samples.
+        rows: which, shape (B,), int64.
+    """
+    return shown(data.batch(rows)[0], data.spec)

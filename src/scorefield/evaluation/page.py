@@ -1,0 +1,170 @@
+"""An evaluation as one page that needs nothing else: no network, no files beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scorefield.atomic import whole_file
+from scorefield.data.base import DataSpec
+from scorefield.errors import InputError
+from scorefield.evaluation.result import Histogram, Result
+from scorefield.evaluation.table import figure_rows, setting, verdict
+from scorefield.viz.images import image_grid
+from scorefield.viz.samples import picture
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; }
+td, th { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; }
+th { border-bottom: 1px solid #999; }
+figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top; }
+img { max-width: 27rem; image-rendering: pixelated; }
+figcaption, .dim { color: #666; font-size: 90%; }
+.bar { background: #2a6f97; height: .7rem; }
+.bar.real { background: #bbb; }
+"""
+
+WORDS = (
+    "In brackets: the 95 % interval of what chance leaves open, where it is known. The floor is what real "
+    "samples get that the reference does not hold: samples as good as the data come out there, not at 0. "
+    "Figures of other features, of another count of samples or of other data mean something else; "
+    "scorefield compare refuses them."
+)
+
+PAIRS = (
+    "pairs of a sample (left) and the training image nearest to it (right), the closest pairs first"
+)
+
+
+def write_page(result: Result, spec: DataSpec, title: str, path: Path) -> None:
+    """Write the page; it appears whole or not at all.
+
+    Arguments:
+        result: what was found.
+        spec: the description of the data.
+        title: what was evaluated.
+        path: where.
+
+    Raises:
+        InputError: when it cannot be written.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(page(result, spec, title), encoding="utf-8")
+
+
+def page(result: Result, spec: DataSpec, title: str) -> str:
+    """The page as HTML.
+
+    Arguments:
+        result: what was found.
+        spec: the description of the data.
+        title: what was evaluated.
+    """
+    about, name = result.about, escape(title)
+    parts = [
+        f"<h1>Evaluation of {name}</h1>",
+        f"<p>{_introduction(about)}</p>",
+        "<h2>Figures</h2>",
+        _table(["figure", "samples", "floor", "better"], figure_rows(result.plain())),
+        f"<p class='dim'>{escape(WORDS)}</p>",
+        "<h2>Samples</h2>",
+        _pictures(result, spec),
+        "<h2>Are training samples repeated?</h2>",
+        f"<p>{escape(verdict(result.memory))}</p>",
+    ]
+    if spec.is_image:
+        parts.append(_figure(nearest_pairs(result), PAIRS))
+    if result.classes is not None:
+        parts += ["<h2>Classes that are read</h2>", _bars(result.classes)]
+    parts += ["<h2>How this was made</h2>", _table(["", ""], _facts(about))]
+    body = "\n".join(parts)
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{name}</title>"
+        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _introduction(about: dict[str, Any]) -> str:
+    data, features = about["data"], about["features"]
+    return escape(
+        f"{about['count']:,} samples, drawn with the sampler {about['sampler']['kind']} in "
+        f"{about['steps']} steps, compared with {data['reference']:,} real ones in the features "
+        f"'{features['name']}'. The {data['splits']}; the floor is that of {data['floor']:,} real samples."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    """A table; all but the first column of one with figures is set right."""
+    cells = ["".join(f"<th>{escape(word)}</th>" for word in head)] if any(head) else []
+    for first, *rest in rows:
+        kind = " class='n'" if any(head) else ""
+        cells.append(
+            f"<td>{escape(first)}</td>" + "".join(f"<td{kind}>{escape(r)}</td>" for r in rest)
+        )
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def _pictures(result: Result, spec: DataSpec) -> str:
+    shown = [("samples", result.gallery.samples), ("real, held out", result.gallery.real)]
+    return "".join(_figure(_picture(x, spec), words) for words, x in shown)
+
+
+def nearest_pairs(result: Result) -> Image.Image:
+    """Pairs of a sample and, on its right, the training image nearest to it; the closest pairs first.
+
+    Arguments:
+        result: what was found of a model of images.
+    """
+    pairs = torch.stack([result.gallery.near, result.gallery.nearest], 1).flatten(0, 1)
+    return image_grid(pairs.numpy(), 8)
+
+
+def _picture(x: Tensor, spec: DataSpec) -> Image.Image | None:
+    if spec.is_image:
+        return image_grid(x.numpy())
+    try:
+        return picture(x, spec)
+    except InputError:  # no matplotlib, or nothing to draw
+        return None
+
+
+def _figure(image: Image.Image | None, words: str) -> str:
+    if image is None:
+        return ""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f"<figure><img alt='{escape(words)}' src='data:image/png;base64,{data}'>"
+        f"<figcaption>{escape(words)}</figcaption></figure>"
+    )
+
+
+def _bars(classes: Histogram) -> str:
+    counts = {"samples": classes.samples, "real, held out": classes.held_out}
+    shares = {name: [n / max(1, sum(c)) for n in c] for name, c in counts.items()}
+    most = max(max(one) for one in shares.values())
+    rows = []
+    for place, name in enumerate(classes.names):
+        bars = "".join(
+            f"<div class='bar{' real' if kind != 'samples' else ''}' "
+            f"style='width: {20 * share[place] / most:.3f}rem'></div>"
+            for kind, share in shares.items()
+        )
+        words = ", ".join(f"{share[place]:.1%}" for share in shares.values())
+        rows.append(f"<tr><td>{escape(name)}</td><td>{bars}</td><td class='n'>{words}</td></tr>")
+    return "<table>" + "".join(rows) + "</table><p class='dim'>blue: samples; gray: real</p>"
+
+
+def _facts(about: dict[str, Any]) -> list[list[str]]:
+    """Everything that is known of the evaluation, a line a fact."""
+    return [[key, setting(value)] for key, value in about.items()]

@@ -1,0 +1,168 @@
+"""Real samples as a reference: one unit, one distance that orders, and figures beside their floor."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scorefield.data.base import described
+from scorefield.data.digits import Digits as SmallDigits
+from scorefield.data.mnist import MNIST10k
+from scorefield.data.toy import Moons
+from scorefield.errors import InputError
+from scorefield.evaluation import Reference, digit_features, frechet_distance
+from scorefield.evaluation.features import Digits, Pixels, shown
+from scorefield.evaluation.reference import few, spaced
+from scorefield.evaluation.scores import Scores, estimated
+from scorefield.evaluation.splits import halves, part_of, splits_of
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """600 images as a reference, and 200 others in the model's units with their labels."""
+    data = MNIST10k().load()
+    x, label = data.batch(torch.arange(600, 800))
+    return data, Reference.of(Digits(), part_of(data, torch.arange(600))), x, label
+
+
+@pytest.fixture(scope="module")
+def moons():
+    train, test = (Moons(size=1200).load(split) for split in ("train", "test"))
+    return Reference.of(Pixels(), train), test.x[:400]
+
+
+def test_the_distance_is_frechet_s_in_the_unit_of_the_reference(digits):
+    data, reference, x, _ = digits
+    real, other = (
+        digit_features(data.x[i].movedim(1, -1))[0] for i in (slice(600), slice(600, 800))
+    )
+    expected = 128 / float(real.var(0).sum()) * frechet_distance(real, other)
+    assert reference.distance(reference.look(x).features) == pytest.approx(expected, rel=1e-4)
+    assert float(reference.seen.features.var(0).sum()) == pytest.approx(128)
+    assert (reference.name, reference.count, reference.distance_name) == (
+        "digits",
+        600,
+        "Fréchet distance",
+    )
+
+
+def test_real_images_get_the_best_of_all_figures(digits):
+    _, reference, x, label = digits
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    real, worse = (reference.score(one, label) for one in (x, (x + noise).clamp(-1, 1)))
+    assert real.count == 200
+    names = [figure.name for figure in real.figures]
+    assert names == [figure.name for figure in worse.figures]
+    assert {"Fréchet distance", "KID", "precision", "coverage", "labels obeyed"} <= set(names)
+    for figure in real.figures:
+        sign = {"lower": 1, "higher": -1}[figure.better]
+        if figure.name != "recall":  # noise is anywhere, and so has much of the data in reach
+            assert sign * worse[figure.name].value > sign * figure.value, figure.name
+    assert real["labels obeyed"].value > 0.99
+    assert real["Fréchet distance"].low < real["Fréchet distance"].value
+
+
+def test_classes_are_counted_where_none_were_asked_for(digits):
+    _, reference, x, label = digits
+    figure = "classes, χ² p-value"
+    assert reference.score(x)[figure].value > 1e-3
+    assert reference.score(x[label < 5])[figure].value < 1e-6
+    assert "labels obeyed" not in reference.score(x)
+
+
+def test_the_same_seed_gives_the_same_figures(moons):
+    reference, x = moons
+    assert reference.score(x) == reference.score(x)
+    assert reference.score(x, seed=1) != reference.score(x)
+
+
+def test_vectors(moons):
+    reference, x = moons
+    scores = reference.score(x)
+    assert [figure.name for figure in scores.figures] == [
+        *("energy distance", "MMD²", "sliced Wasserstein")
+    ]
+    assert scores["energy distance"].value == pytest.approx(
+        reference.distance(reference.look(x).features)
+    )
+    worse = reference.score(x + 0.5)
+    assert all(worse[f.name].value > f.value for f in scores.figures)
+    assert reference.distance_name == "energy distance"
+
+
+def test_what_is_looked_at_has_a_hash():
+    x = torch.randint(0, 256, (20, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
+    changed = x.clone()
+    changed[7, 0, 0, 0] ^= 1
+    label = torch.arange(20) % 2
+    sets = [described(x), described(changed), described(x, label, classes=2), described(x[:19])]
+    hashes = [Reference.of(Pixels(), data).data_hash for data in sets]
+    assert len(set(hashes)) == 4
+    assert Reference.of(Pixels(), described(x.clone())).data_hash == hashes[0]
+    assert Reference.of(Pixels(4), described(x)).data_hash == hashes[0]  # whatever looks
+
+
+def test_samples_of_other_data_are_refused(moons):
+    reference, _ = moons
+    with pytest.raises(InputError, match=r"shape \(2,\), got \(3,\)"):
+        reference.look(torch.zeros(4, 3))
+    with pytest.raises(InputError, match="look at gray images of 28×28"):
+        Reference.of(Digits(), SmallDigits().load())
+    with pytest.raises(InputError, match="at least 2 real samples, got 1"):
+        Reference.of(Pixels(), part_of(Moons().load(), torch.tensor([3])))
+
+
+def test_scores_know_their_names():
+    figure = estimated("a", (0.99, 0.1), "higher", most=1.0)
+    reach = math.sqrt(2) * torch.erfinv(torch.tensor(0.95, dtype=torch.float64))
+    assert figure.low == pytest.approx(0.99 - 0.1 * float(reach))
+    assert figure.high == 1
+    scores = Scores(3, (figure,))
+    assert "a" in scores
+    assert "b" not in scores
+    with pytest.raises(InputError, match="unknown figure 'b'"):
+        _ = scores["b"]
+
+
+@pytest.mark.parametrize(("count", "most"), [(10, 3), (7, 7), (5, 100), (1, 1), (101, 100)])
+def test_spaced_numbers(count, most):
+    found = spaced(count, most)
+    assert len(found) == min(count, most) == len(found.unique())
+    assert 0 <= int(found.min()) <= int(found.max()) < count
+    assert int(found.diff().max() if len(found) > 1 else 1) <= -(-count // len(found))
+    assert torch.equal(few(torch.arange(count), most), found)
+
+
+def test_a_set_without_a_test_split_is_cut_in_halves():
+    found = splits_of(MNIST10k())
+    assert (len(found.train), len(found.reference), len(found.held_out)) == (10000, 5000, 5000)
+    assert not found.unseen
+    assert "two halves of the training data (mnist10k has no test split" in found.words
+    rows = torch.cat([found.reference.rows, found.held_out.rows])
+    assert torch.equal(rows.sort().values, torch.arange(10000))
+    part = found.reference
+    i = torch.tensor([3, 0])
+    assert torch.equal(part.batch(i)[0], found.train.batch(part.rows[i])[0])
+    assert torch.equal(part.batch(i)[1], found.train.label[part.rows[i]])
+    # not by their order, in which there may be classes
+    assert 0.4 < (part.rows < 5000).double().mean() < 0.6
+
+
+def test_a_set_with_a_test_split_has_a_floor_that_was_not_trained_on():
+    found = splits_of(Moons(size=50))
+    assert found.unseen
+    assert torch.equal(found.held_out.stored(torch.arange(50)), Moons(size=50).load("test").x)
+
+
+def test_halves_keep_captions():
+    data = replace(Moons(size=5).load(), caption=tuple("abcde"))
+    first, second = halves(data)
+    assert (len(first), len(second)) == (3, 2)
+    assert [data.caption[int(i)] for i in second.rows] == list(second.caption)
+
+
+def test_a_reference_sees_what_is_kept(digits):
+    _, reference, x, _ = digits
+    there = reference.look_at(shown(x[:50], reference.spec))
+    assert torch.equal(there.features, reference.look(x[:50]).features)
