@@ -9,7 +9,9 @@ import pytest
 
 import scorefield as sf
 
-PACKAGES = ["doctor", "evaluation", "recipes", "models", "training", "verification", "viz"]
+PACKAGES = [
+    *("doctor", "evaluation", "recipes", "models", "training", "tuning", "verification", "viz"),
+]
 
 
 def isort_style(name):

@@ -14,6 +14,7 @@ import scorefield.evaluation
 import scorefield.models
 import scorefield.recipes
 import scorefield.training
+import scorefield.tuning
 import scorefield.verification
 import scorefield.viz
 
@@ -37,6 +38,7 @@ ALLOWED = {
     "evaluation": LEAVES
     | {"core", "samplers", "guidance", "nets", "data", "viz", "recipes", "models", "evaluation"},
     "doctor": LEAVES | {"core", "samplers", "nets", "data", "viz", "recipes", "doctor"},
+    "tuning": LEAVES | {"samplers", "viz", "recipes", "models", "evaluation", "tuning"},
     "training": LEAVES
     | {"core", "samplers", "nets", "data", "viz", "recipes", "models", "training"},
 }
@@ -70,6 +72,7 @@ FRONT_DOORS = {
     "scorefield.recipes": scorefield.recipes,
     "scorefield.models": scorefield.models,
     "scorefield.training": scorefield.training,
+    "scorefield.tuning": scorefield.tuning,
     "scorefield.verification": scorefield.verification,
     "scorefield.viz": scorefield.viz,
 }

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,9 +17,10 @@ from scorefield.core.parameterizations import EDM
 from scorefield.core.schedules import VP
 from scorefield.data.toy import Moons
 from scorefield.errors import InputError
-from scorefield.models import Card, load, read_card, save
+from scorefield.models import Card, load, read_card, save, store_sampling
 from scorefield.nets.mlp import MLPConfig
-from scorefield.recipes import Recipe, from_dict, to_dict
+from scorefield.recipes import Recipe, Sampling, from_dict, to_dict
+from scorefield.samplers.flow import Heun
 
 FILE = "model.safetensors"
 
@@ -127,6 +129,50 @@ def test_saving_does_not_change_the_model(tmp_path, model):
     assert torch.equal(model.sample(2), before)
 
 
+TUNED = {"measure": "Fréchet distance", "distance": 0.25, "sure": 0.9, "front": [[5, 0.5]]}
+HEUN = Sampling(sampler=Heun(churn=2.0), steps=7)
+
+
+def test_a_way_of_sampling_is_stored_with_how_it_was_found(tmp_path, model):
+    save(tmp_path / FILE, model)
+    header, places, body = parsed(tmp_path / FILE)
+    store_sampling(tmp_path, HEUN, TUNED)
+    assert list(tmp_path.iterdir()) == [tmp_path / FILE]
+    after, its_places, its_body = parsed(tmp_path / FILE)
+    # of the header only what it is for is new, and of the weights nothing
+    assert (its_places, its_body) == (places, body)
+    assert json.loads(after.pop("tuned")) == TUNED
+    told = json.loads(header.pop("recipe")) | {"sampling": to_dict(HEUN)}
+    assert json.loads(after.pop("recipe")) == told
+    assert after == header
+    assert read_card(tmp_path).tuned == TUNED
+    found = load(tmp_path)
+    assert found.recipe == replace(model.recipe, sampling=HEUN)
+    expected = model.sample(2, sampler=HEUN.sampler, steps=7)
+    assert torch.allclose(found.sample(2), expected, atol=1e-5)
+    store_sampling(tmp_path, Sampling(steps=3), {})
+    assert (read_card(tmp_path).tuned, load(tmp_path).recipe.sampling.steps) == ({}, 3)
+
+
+def test_an_old_file_can_be_told_how_to_sample(tmp_path):
+    weights = MLPConfig(width=8, depth=1).build((2,), 0).state_dict()
+    path = written(tmp_path / FILE, OLD_HEADER, weights)
+    assert read_card(path).tuned is None
+    store_sampling(path, HEUN, TUNED)
+    assert load(path).recipe.sampling == HEUN
+    assert parsed(path)[0]["format"] == "1"
+
+
+def test_a_way_of_sampling_that_the_model_cannot_have_leaves_the_file_as_it_is(tmp_path, points):
+    save(tmp_path / FILE, points)
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(InputError, match="guidance needs a model that knows labels"):
+        store_sampling(tmp_path, Sampling(guidance=2.0), TUNED)
+    with pytest.raises(ValueError, match="not JSON"):
+        store_sampling(tmp_path, HEUN, {"distance": float("nan")})
+    assert (tmp_path / FILE).read_bytes() == before
+
+
 @pytest.mark.parametrize("length", [0, 4, 8, 200, -1000, -1])
 def test_a_file_that_is_cut_off(saved, length):
     saved.write_bytes(saved.read_bytes()[:length])
@@ -193,6 +239,8 @@ def test_a_newer_format(changed, version):
         ({"spec": '{"shape": [2], "size": 4}'}, ["'size'", "spec", "shape"]),
         ({"spec": "{}"}, ["spec lacks shape"]),
         ({"step": "many"}, ["step", "many"]),
+        ({"tuned": "{"}, ["tuned"]),
+        ({"tuned": "7"}, ["tuned is 7"]),
     ],
 )
 def test_a_header_that_makes_no_sense(changed, keys, words):

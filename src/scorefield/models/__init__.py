@@ -1,6 +1,6 @@
 """Trained models: sampling from them, their likelihoods, and the files that describe themselves."""
 
-from scorefield.models.checkpoint import Card, check_device, load, read_card, save
+from scorefield.models.checkpoint import Card, check_device, load, read_card, save, store_sampling
 from scorefield.models.likelihoods import (
     between,
     bits_per_dim,
@@ -26,4 +26,5 @@ __all__ = [
     "load",
     "read_card",
     "save",
+    "store_sampling",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +20,7 @@ from scorefield.errors import InputError
 from scorefield.models.model import Model
 from scorefield.nets.base import lay_out
 from scorefield.recipes.config import from_dict, to_dict
-from scorefield.recipes.recipe import Recipe
+from scorefield.recipes.recipe import Recipe, Sampling
 
 FORMAT = 2  # 1 had no moments of the data
 MOMENTS = "moments."  # begins the names of their tensors
@@ -52,6 +54,27 @@ def save(path: str | Path, model: Model) -> None:
         tensors |= {MOMENTS + name: values for name, values in known.items()}
     with whole_file(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)
+
+
+def store_sampling(path: str | Path, sampling: Sampling, tuned: Mapping[str, Any]) -> None:
+    """Make a way of sampling a model's own; its file is there whole, before or after, and its weights stay.
+
+    Arguments:
+        path: a run folder, or a model.safetensors file.
+        sampling: the way.
+        tuned: how it was found, plain; `read_card` gives it back.
+
+    Raises:
+        InputError: for a file that cannot be read or written, or a guidance that the model cannot have.
+    """
+    file, card = model_file(path), read_card(path)
+    if sampling.guidance is not None:
+        card.recipe.check_guidance(card.spec)
+    recipe = to_dict(replace(card.recipe, sampling=sampling))
+    note = json.dumps(dict(tuned), allow_nan=False)
+    header = _header(file) | {"recipe": json.dumps(recipe), "tuned": note}
+    with whole_file(file) as temporary:
+        save_file(_tensors(file), temporary, metadata=header)
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Model:
@@ -103,12 +126,14 @@ class Card:
         spec: the description of its data.
         step: optimizer steps it was trained for.
         scorefield: the version that wrote it.
+        tuned: how its way of sampling was found; none if it is the recipe's from the start.
     """
 
     recipe: Recipe
     spec: DataSpec
     step: int
     scorefield: str
+    tuned: dict[str, Any] | None = None
 
 
 def read_card(path: str | Path) -> Card:
@@ -127,7 +152,10 @@ def read_card(path: str | Path) -> Card:
         raise InputError(f"the header of {file} is damaged: step is '{header['step']}'")
     recipe = from_dict(Recipe, _plain(file, header, "recipe"), "recipe")
     spec = from_dict(DataSpec, _plain(file, header, "spec"), "spec")
-    return Card(recipe, spec, int(header["step"]), header["scorefield"])
+    tuned = _plain(file, header, "tuned") if "tuned" in header else None
+    if tuned is not None and not isinstance(tuned, dict):
+        raise InputError(f"the header of {file} is damaged: tuned is {tuned!r}")
+    return Card(recipe, spec, int(header["step"]), header["scorefield"], tuned)
 
 
 def _plain(file: Path, header: Header, key: str) -> object:

@@ -1,0 +1,126 @@
+"""What is tried: ways of sampling, each in as many steps as a number of network evaluations allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scorefield.recipes.recipe import Sampling
+from scorefield.samplers.adams import DEIS, IPNDM
+from scorefield.samplers.ancestral import DDIM, Ancestral
+from scorefield.samplers.base import Sampler
+from scorefield.samplers.correctors import SASolver, UniPC
+from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP
+from scorefield.samplers.flow import Euler, Heun
+from scorefield.samplers.grids import Karras, UniformLogSNR, UniformTime
+from scorefield.samplers.residual import GaussianResidual
+from scorefield.samplers.restart import Restart
+from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
+
+GUIDANCES = (None, 1.5, 2.5)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A sampler that is tried.
+
+    Arguments:
+        sampler: the sampler.
+        least: network evaluations below which it is not worth its time.
+    """
+
+    sampler: Sampler
+    least: int = 3
+
+
+# In the order in which they are taken up: a small budget tries the first of them.
+WAYS = (
+    Way(GaussianResidual(final="denoise")),
+    Way(DPMSolverPP(UniformLogSNR())),
+    Way(UniPC(UniformLogSNR())),
+    Way(SDEDPMSolverPP(UniformLogSNR())),
+    Way(DPMSolver(UniformLogSNR(), order=3)),
+    Way(DDIM(UniformLogSNR(), eta=0.5)),
+    Way(IPNDM(Karras())),
+    Way(DPMSolverPP(Karras())),
+    Way(SASolver(UniformLogSNR(), tau=0.5)),
+    Way(GaussianResidual(final="integrate")),
+    Way(DDIM(UniformTime())),
+    Way(Heun(Karras()), 9),
+    Way(DEIS(UniformLogSNR())),
+    Way(Ancestral(UniformLogSNR()), 9),
+    Way(Heun(Karras(), churn=5.0), 15),
+    Way(SDEDPMSolverPP(Karras(), eta=0.5)),
+    Way(UniPC(Karras())),
+    Way(DDIM(Karras(), eta=1.0)),
+    Way(EulerMaruyama(UniformLogSNR()), 15),
+    Way(Restart(), 20),
+    Way(PredictorCorrector(UniformTime(), snr=0.08), 20),
+    Way(Euler(UniformTime())),
+    Way(IPNDM(UniformLogSNR())),
+    Way(DDIM(UniformLogSNR())),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way of sampling that takes part in a race.
+
+    Arguments:
+        sampling: the way.
+        level: network evaluations a sample that it may take; those of one level race each other.
+    """
+
+    sampling: Sampling
+    level: int
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that a sample takes."""
+        return evaluations(self.sampling)
+
+
+def evaluations(sampling: Sampling) -> int:
+    """Network evaluations that a sample takes; 0 for a sampler that takes as many as it needs.
+
+    Arguments:
+        sampling: how samples are drawn. Guidance other than 0 and 1 evaluates the network twice.
+    """
+    sampler, each = sampling.sampler, _each(sampling.guidance)
+    if sampler.evaluations_per_step == 0:
+        return 0
+    extra = sampler.extra_evaluations if sampling.steps > 1 else 0
+    return each * (sampler.evaluations_per_step * (sampling.steps - 1) + extra + 1)
+
+
+def settings_at(level: int, *, moments: bool, guidances: Sequence[float | None]) -> list[Setting]:
+    """What can be done with a number of network evaluations, the most promising first.
+
+    Arguments:
+        level: network evaluations a sample, at most.
+        moments: whether the model knows its data's moments.
+        guidances: what to try of those.
+    """
+    ranked = sorted(
+        (place + 4 * number, number, place)
+        for place in range(len(WAYS))
+        for number in range(len(guidances))
+    )
+    made = (_made(WAYS[place], level, guidances[number]) for _, number, place in ranked)
+    known = [one for one in made if one and (moments or not one.sampling.sampler.needs)]
+    return list(dict.fromkeys(known))
+
+
+def _made(way: Way, level: int, guidance: float | None) -> Setting | None:
+    within = level // _each(guidance)
+    if within < way.least:
+        return None
+    sampler = way.sampler
+    steps = (within - 1 - sampler.extra_evaluations) // sampler.evaluations_per_step + 1
+    if steps < 2:
+        return None
+    return Setting(Sampling(sampler=sampler, steps=steps, guidance=guidance), level)
+
+
+def _each(guidance: float | None) -> int:
+    return 1 if guidance in (None, 0, 1) else 2

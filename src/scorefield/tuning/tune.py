@@ -1,0 +1,107 @@
+"""The sampler, steps, grid, noise and guidance that suit a model, found on a budget.
+
+Settings of a fixed list race by successive halving (`race`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from scorefield.errors import InputError
+from scorefield.models.model import BATCH, Model
+from scorefield.recipes.budget import Budget
+from scorefield.recipes.recipe import Sampling
+from scorefield.tuning.judge import Judge
+from scorefield.tuning.race import Purse, Standing, race
+from scorefield.tuning.settings import GUIDANCES, Setting, evaluations, settings_at
+
+LEVELS = (5, 10, 20, 40)  # network evaluations that are tried if none are asked for
+FEWEST = 3  # that can be asked for
+DEAR = (
+    2  # the model's own setting is drawn along if it takes at most so many times the highest level
+)
+
+
+def tune(
+    model: Model, judge: Judge, purse: Purse, *, asked: int | None = None, seed: int = 0
+) -> Iterator[Standing]:
+    """Let ways of sampling a model race; `verdict` tells what the last `Standing` is worth.
+
+    All of them start from the same noise: differences between settings are not those between seeds.
+
+    Arguments:
+        model: a trained model.
+        judge: what orders them.
+        purse: what may be spent.
+        asked: network evaluations that a sample may take; 5, 10, 20 and 40 are tried if not given.
+        seed: of the noise.
+
+    Raises:
+        InputError: for fewer evaluations than 3, or a purse that does not buy a first round.
+    """
+    if asked is not None and asked < FEWEST:
+        raise InputError(f"evaluations must be at least {FEWEST}, got {asked}")
+    levels = LEVELS if asked is None else _levels(asked)
+    guidances = guidances_of(model)
+    moments = model.denoiser.moments is not None
+    offered = {n: settings_at(n, moments=moments, guidances=guidances) for n in levels}
+    own = own_setting(model)
+    stays = [own] if 0 < own.evaluations <= DEAR * max(levels) else []
+
+    def draw(sampling: Sampling, first: int, count: int) -> Tensor:
+        asked_of = replace(model, recipe=replace(model.recipe, sampling=sampling))
+        return asked_of.sample(count, first=first, seed=seed, batch=BATCH)
+
+    return race(offered, stays, draw, judge, purse)
+
+
+def own_setting(model: Model) -> Setting:
+    """How a model is sampled until now.
+
+    Arguments:
+        model: a trained model.
+    """
+    sampling = model.recipe.sampling
+    return Setting(sampling, evaluations(sampling))
+
+
+def guidances_of(model: Model) -> Sequence[float | None]:
+    """What guidance is tried: none for a model that was not trained for it.
+
+    Arguments:
+        model: a trained model.
+    """
+    try:
+        model.recipe.check_guidance(model.spec)
+    except InputError:
+        return (None,)
+    return GUIDANCES
+
+
+def parse_purse(text: str) -> Purse:
+    """What may be spent, in words: '90s', '5m', '2h', '20000 samples', '20k'.
+
+    Arguments:
+        text: the words.
+
+    Raises:
+        InputError: when they are not of these forms or not above 0.
+    """
+    try:
+        budget = Budget.parse(re.sub(r"samples?$", "images", text.strip(), flags=re.IGNORECASE))
+    except InputError:
+        raise InputError(
+            f"'{text}' is not a budget; give a time (90s, 5m, 2h) or samples (20k samples)"
+        ) from None
+    if budget.unit == "seconds":
+        return Purse(seconds=budget.amount)
+    return Purse(samples=int(budget.amount))
+
+
+def _levels(asked: int) -> tuple[int, ...]:
+    """The number asked for, a half and a quarter of it, to see what fewer would do."""
+    return tuple(sorted({n for n in (asked // 4, asked // 2, asked) if n >= FEWEST}))

@@ -1,0 +1,122 @@
+"""A model's best setting is found where mathematics says which it is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scorefield.core.denoisers import Denoiser
+from scorefield.data.base import DataSpec
+from scorefield.errors import InputError
+from scorefield.models import Model
+from scorefield.recipes import Sampling, find_recipe
+from scorefield.samplers.base import sample
+from scorefield.samplers.residual import GaussianResidual
+from scorefield.tuning import Purse, own_setting, parse_purse, tune, verdict
+from scorefield.tuning.settings import WAYS, evaluations, settings_at
+from scorefield.tuning.tune import LEVELS, guidances_of
+
+
+def tuned(model, judge, samples, asked=None):
+    *_, last = tune(model, judge, Purse(samples=samples), asked=asked)
+    return verdict(last, judge, own_setting(model), asked)
+
+
+def test_the_sampler_that_is_exact_wins(exact, frechet):
+    """Gaussian-residual is the exact flow of Gaussian data; DDIM misses its spread."""
+    found = tuned(exact, frechet, 2000, asked=4)
+    assert isinstance(found.winner.sampling.sampler, GaussianResidual)
+    assert found.winner.evaluations == 4
+    assert found.sure > 0.9
+    assert found.before.evaluations == 4
+    assert found.before.distance > 10 * found.winner.distance
+
+
+def test_the_cheapest_exact_sampler_wins_if_no_number_is_asked_for(exact, frechet):
+    found = tuned(exact, frechet, 3000)
+    assert found.winner.evaluations == min(LEVELS)
+    assert isinstance(found.winner.sampling.sampler, GaussianResidual)
+
+
+def test_the_same_budget_of_samples_finds_the_same(exact, frechet):
+    assert tuned(exact, frechet, 500, asked=6) == tuned(exact, frechet, 500, asked=6)
+
+
+class Counted(Denoiser):
+    """Counts what it is asked."""
+
+    def __init__(self, denoiser):
+        super().__init__(denoiser.schedule, denoiser.moments)
+        self.denoiser, self.calls = denoiser, 0
+
+    def forward(self, x, t, **cond):
+        self.calls += 1
+        return self.denoiser(x, t, **cond)
+
+
+@pytest.mark.parametrize("level", [5, 10, 23, 40])
+def test_settings_take_what_they_may_and_say_how_much(exact, level):
+    offered = settings_at(level, moments=True, guidances=(None,))
+    assert len(offered) == sum(way.least <= level for way in WAYS)
+    for setting in offered:
+        counted = Counted(exact.denoiser)
+        sample(counted, (2, 2), setting.sampling.sampler, setting.sampling.steps)
+        assert counted.calls == setting.evaluations
+        assert level - setting.sampling.sampler.evaluations_per_step < counted.calls <= level
+
+
+def test_guidance_costs_two_evaluations_but_at_0_and_1():
+    plain = Sampling(steps=9)
+    costs = {w: evaluations(replace(plain, guidance=w)) for w in (None, 0.0, 1.0, 1.5, -1.0)}
+    assert costs == {None: 9, 0.0: 9, 1.0: 9, 1.5: 18, -1.0: 18}
+    led = [s for s in settings_at(20, moments=True, guidances=(None, 1.5)) if s.sampling.guidance]
+    assert led
+    assert {s.sampling.steps for s in led if s.sampling.sampler.evaluations_per_step == 1} >= {10}
+    assert all(s.evaluations <= 20 for s in led)
+
+
+def test_what_a_model_cannot_do_is_not_offered(exact):
+    needs = [s.sampling.sampler.needs for s in settings_at(20, moments=False, guidances=(None,))]
+    assert needs
+    assert not any(needs)
+    assert guidances_of(exact) == (None,)
+    led = Model(exact.denoiser, find_recipe("mnist"), DataSpec((2,), 3), 1)
+    assert None in guidances_of(led)
+    assert len(guidances_of(led)) > 1
+
+
+def test_all_settings_start_from_the_same_noise(exact, frechet):
+    """The flow of Gaussian data maps noise to samples one to one, so good solvers end in the same place."""
+    *_, last = tune(exact, frechet, Purse(samples=1000), asked=40)
+    ends = [
+        entry.features[:30].flatten()
+        for entry in last.entries
+        if not entry.setting.sampling.sampler.stochastic and entry.setting.evaluations >= 10
+    ]
+    assert len(ends) > 4
+    assert float(torch.corrcoef(torch.stack(ends)).min()) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("words", "purse"),
+    [
+        ("90s", Purse(seconds=90.0)),
+        ("5m", Purse(seconds=300.0)),
+        ("20k samples", Purse(samples=20_000)),
+        ("500 Samples", Purse(samples=500)),
+        ("1000", Purse(samples=1000)),
+    ],
+)
+def test_budgets(words, purse):
+    assert parse_purse(words) == purse
+
+
+@pytest.mark.parametrize("words", ["soon", "0s", "-4", "", "5 steps of it"])
+def test_budgets_that_are_none(words):
+    with pytest.raises(InputError, match="is not a budget; give a time"):
+        parse_purse(words)
+
+
+def test_too_few_evaluations(exact, frechet):
+    with pytest.raises(InputError, match="evaluations must be at least 3, got 2"):
+        tune(exact, frechet, Purse(samples=1000), asked=2)
