@@ -10,7 +10,7 @@ from scorefield.errors import InputError
 from scorefield.recipes import Sampling
 from scorefield.samplers.ancestral import DDIM
 from scorefield.tuning import Standing, brief, front_picture, verdict
-from scorefield.tuning.chance import RESAMPLES, Bootstrap, interval
+from scorefield.tuning.chance import RESAMPLES, Bootstrap
 from scorefield.tuning.race import Entry
 from scorefield.tuning.settings import Setting
 
@@ -36,19 +36,21 @@ def test_sureness_is_that_of_the_normal_law(offset):
         z = (other.distance - best.distance) / (0.5 * float(OWN.std()) / 400**0.5)
         expected = (1 + erf(z / sqrt(2))) / 2
         error = sqrt(expected * (1 - expected) / RESAMPLES)
-        assert Bootstrap(best, offset).sureness([other]) == pytest.approx(
+        assert Bootstrap(offset).sureness(best, [other]) == pytest.approx(
             expected, abs=4 * error + 0.01
         )
 
 
 def test_noise_that_is_shared_does_not_count(offset):
-    assert Bootstrap(entry(5, 0.0), offset).sureness([entry(6, 1e-9), entry(7, 1e-6)]) == 1.0
+    assert Bootstrap(offset).sureness(entry(5, 0.0), [entry(6, 1e-9), entry(7, 1e-6)]) == 1.0
 
 
-def test_an_interval_has_the_width_of_the_standard_error(offset):
-    low, high = interval(entry(5, 0.3), offset)
-    assert (low + high) / 2 == pytest.approx(float((0.3 + NOISE).mean()))
-    assert (high - low) / 2 == pytest.approx(1.96 * float(NOISE.std()) / 20, rel=0.25)
+def test_intervals_have_the_width_of_the_standard_error(offset):
+    """Of the whole noise for a distance, of what is not shared for a difference."""
+    chance, one, other = Bootstrap(offset), entry(5, 0.3), entry(6, 0.3, own=0.5)
+    assert chance.spread(one) == pytest.approx(1.96 * float(NOISE.std()) / 20, rel=0.25)
+    assert chance.apart(one, other) == pytest.approx(0.5 * 1.96 * float(OWN.std()) / 20, rel=0.25)
+    assert chance.apart(one, one) == 0
 
 
 def test_the_cheapest_within_the_noise_of_the_best(offset):
@@ -76,7 +78,7 @@ def test_one_that_was_dropped_still_counts_against_the_sureness(offset):
     alone, both = (verdict(standing(best, dropped=d), offset, asked=10) for d in ((), (hair,)))
     assert (alone.sure, 0.1 < both.sure < 0.98) == (1.0, True)
     # it is told by its difference on the samples that both have
-    (told,) = (p for p in both.points if p.low is None)
+    (told,) = (p for p in both.points if p.apart is None)
     expected = best.distance + hair.distance - float(best.features[:20].mean())
     assert told.distance == pytest.approx(expected)
     assert told.samples == 20
@@ -94,7 +96,7 @@ def test_the_model_s_own_setting_is_told(offset):
     assert tuned.before.distance == pytest.approx(own.distance)
     note = tuned.note()
     assert note["before"]["distance"] == pytest.approx(own.distance)
-    assert (note["evaluations"], note["samples"], note["tried"]) == (10, 400, 2)
+    assert (note["evaluations"], note["samples"], len(note["tried"])) == (10, 400, 2)
     assert note["front"] == [[10, pytest.approx(float(NOISE.mean()))]]
 
 

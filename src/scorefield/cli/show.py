@@ -38,6 +38,7 @@ def show(
         "recipe": to_dict(card.recipe),
         "spec": asdict(card.spec),
         "training": _course(lines),
+        "tuned": card.tuned,
         "notes": [line["note"] for line in log if "note" in line],
     }
     say(_text(facts), as_json=as_json, **facts)
@@ -78,6 +79,8 @@ def _text(facts: dict[str, Any]) -> str:
     idle = () if augmentation["told"] else ("transformations",)
     if used := {key: value for key, value in augmentation.items() if value and key not in idle}:
         rows.append(("augments", _brief(used)))
+    if facts["tuned"]:
+        rows.append(("tuned", str(facts["tuned"].get("words", facts["tuned"]))))
     if course:
         trend = "still falling" if course["loss"] < 0.99 * course["loss_before"] else "level"
         rows.append(

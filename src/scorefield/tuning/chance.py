@@ -1,4 +1,4 @@
-"""What chance leaves open: paired bootstraps of settings that drew from the same noise."""
+"""What chance leaves open: a paired bootstrap of settings that drew from the same noise."""
 
 from __future__ import annotations
 
@@ -9,94 +9,105 @@ from torch import Tensor
 
 from scorefield.tuning.judge import Judge
 from scorefield.tuning.race import Entry
+from scorefield.tuning.settings import Setting
 
 RESAMPLES = 100
-CLEAR = 4.0  # standard errors of a difference beyond which resamples cannot say otherwise
-PILOT = 20  # resamples that tell whether a difference is that clear
-NOISE = 0.05  # share of resamples below which a difference is not noise
-
-
-def resampled(entry: Entry, judge: Judge, rows: Tensor) -> Tensor:
-    """The distance of resamples of a setting's samples, shape (R,).
-
-    Arguments:
-        entry: the setting.
-        judge: what measures.
-        rows: the samples in each resample, shape (R, n).
-    """
-    return torch.tensor([judge.distance(entry.features[some]) for some in rows]).double()
-
-
-def rows_of(count: int, seed: int = 0, resamples: int = RESAMPLES) -> Tensor:
-    """Which samples are in each resample, the same for all settings, shape (R, n).
-
-    Arguments:
-        count: n.
-        seed: of the draws.
-        resamples: R.
-    """
-    chance = torch.Generator().manual_seed(seed)
-    return torch.randint(count, (resamples, count), generator=chance)
+PILOT, CLEAR = (
+    20,
+    4.0,
+)  # of so many resamples, a lead of so many standard deviations is not looked into
+NOISE = 0.05  # share of resamples from which on a difference is noise
+NORMAL = 1.96  # standard errors on each side of 95 %
 
 
 class Bootstrap:
-    """A setting against others, on the samples that both have drawn, which were made from the same noise.
+    """Resamples of samples, the same for all settings, and what settings are worth in them.
+
+    Two settings are compared on the samples that both have drawn. A resample has fewer different samples
+    than the set, which makes a distance such as Fréchet's larger; so only differences and spreads are read.
 
     Arguments:
-        best: the setting.
         judge: what measures.
     """
 
-    def __init__(self, best: Entry, judge: Judge) -> None:
-        self.best, self.judge = best, judge
-        self.known: dict[int, Tensor] = {}
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.known: dict[tuple[Setting, int], list[float]] = {}
 
-    def beats(self, other: Entry) -> Tensor:
-        """In which resamples it is no farther from the data than another setting, shape (R,).
+    def distances(self, entry: Entry, count: int, resamples: int = RESAMPLES) -> Tensor:
+        """The distance of resamples of a setting's first samples, shape (R,).
 
         Arguments:
-            other: one with as many samples or fewer.
+            entry: the setting.
+            count: how many samples.
+            resamples: R.
         """
-        count = min(len(self.best.features), len(other.features))
-        rows = rows_of(count)
-        if count not in self.known:
-            self.known[count] = resampled(self.best, self.judge, rows)
-        own = self.known[count]
-        pilot = resampled(other, self.judge, rows[:PILOT])
-        margin = pilot - own[:PILOT]
-        if float(margin.mean()) > CLEAR * float(margin.std()):
-            return torch.ones(len(rows), dtype=torch.bool)
-        return torch.cat([pilot, resampled(other, self.judge, rows[PILOT:])]) >= own
+        chance = torch.Generator().manual_seed(count)
+        rows = torch.randint(count, (RESAMPLES, count), generator=chance)
+        found = self.known.setdefault((entry.setting, count), [])
+        found += [
+            self.judge.distance(entry.features[some]) for some in rows[len(found) : resamples]
+        ]
+        return torch.tensor(found[:resamples], dtype=torch.float64)
 
-    def sureness(self, others: Sequence[Entry]) -> float:
-        """The share of resamples in which it beats every other.
+    def lead(self, best: Entry, other: Entry, resamples: int = RESAMPLES) -> Tensor:
+        """How much nearer to the data one setting is than another, by resample, shape (R,).
 
         Arguments:
+            best: the one.
+            other: the other.
+            resamples: R.
+        """
+        count = min(len(best.features), len(other.features))
+        theirs, own = (self.distances(entry, count, resamples) for entry in (other, best))
+        return theirs - own
+
+    def beats(self, best: Entry, other: Entry) -> Tensor:
+        """In which resamples one setting is as near to the data as another or nearer, shape (R,).
+
+        Arguments:
+            best: the one.
+            other: the other.
+        """
+        first = self.lead(best, other, PILOT)
+        if float(first.mean()) > CLEAR * float(first.std()):
+            return torch.ones(RESAMPLES, dtype=torch.bool)
+        return self.lead(best, other) >= 0
+
+    def sureness(self, best: Entry, others: Sequence[Entry]) -> float:
+        """The share of resamples in which a setting beats every other.
+
+        Arguments:
+            best: the setting.
             others: those it competes with.
         """
         won = torch.ones(RESAMPLES, dtype=torch.bool)
         for other in others:
-            won &= self.beats(other)
+            won &= self.beats(best, other)
         return float(won.double().mean())
 
-    def is_noise(self, other: Entry) -> bool:
-        """Whether chance alone could have put another setting behind it.
+    def is_noise(self, best: Entry, other: Entry) -> bool:
+        """Whether chance alone could have put a setting behind the best.
 
         Arguments:
-            other: one with as many samples.
+            best: the best.
+            other: the setting.
         """
-        return float((~self.beats(other)).double().mean()) >= NOISE
+        return float((~self.beats(best, other)).double().mean()) >= NOISE
 
+    def apart(self, best: Entry, other: Entry) -> float:
+        """Half the width of a 95 % interval of the difference of two settings.
 
-def interval(entry: Entry, judge: Judge) -> tuple[float, float]:
-    """A 95 % interval of a setting's distance, by its spread over resamples.
+        Arguments:
+            best: the one.
+            other: the other.
+        """
+        return NORMAL * float(self.lead(best, other).std())
 
-    A resample has fewer different samples than the set, which makes distances such as Fréchet's larger; so
-    only the spread is taken.
+    def spread(self, entry: Entry) -> float:
+        """Half the width of a 95 % interval of a setting's distance.
 
-    Arguments:
-        entry: the setting.
-        judge: what measures.
-    """
-    spread = float(resampled(entry, judge, rows_of(len(entry.features))).std())
-    return entry.distance - 1.96 * spread, entry.distance + 1.96 * spread
+        Arguments:
+            entry: the setting.
+        """
+        return NORMAL * float(self.distances(entry, len(entry.features)).std())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -20,7 +20,8 @@ FRONT, OTHERS, OWN = "#2a6f97", "#9aa5b1", "#c1121f"
 def front_picture(tuned: Tuned, title: str = "") -> Image.Image:
     """Every setting by its network evaluations and its distance, and the Pareto front through the best.
 
-    Full points were drawn to the end and have 95 % intervals; hollow ones were dropped on the way.
+    Full points were drawn to the end, with a 95 % interval of their difference to the winner; hollow ones
+    were dropped on the way.
 
     Arguments:
         tuned: what a race found.
@@ -30,30 +31,39 @@ def front_picture(tuned: Tuned, title: str = "") -> Image.Image:
         InputError: when matplotlib is not installed.
     """
     figure, (axes,) = new_figure(8, 5)
-    front = [p for p in tuned.points if p.on_front]
-    dropped = [p for p in tuned.points if p.low is None]
+    last = [p for p in tuned.points if p.apart is not None]
+    front = [p for p in last if p.on_front]
+    dropped = [p for p in tuned.points if p.apart is None]
     axes.scatter(*_places(dropped), s=18, facecolors="none", edgecolors=OTHERS, label="dropped")
-    _with_bars(axes, [p for p in tuned.points if p.low is not None], OTHERS, "drawn to the end")
+    _with_bars(axes, [p for p in last if not p.on_front], OTHERS, "drawn to the end")
     axes.step(*_places(front), where="post", color=FRONT, linewidth=1.2)
-    _with_bars(axes, front, FRONT, "best for as many evaluations")
+    _with_bars(axes, front, FRONT, "best for so many evaluations")
     for point in front:
-        at = (point.evaluations, point.distance)
-        axes.annotate(
-            brief(point.sampling), at, (6, 6), textcoords="offset points", fontsize=7, color=FRONT
-        )
+        at, words = (point.evaluations, point.distance), brief(point.sampling)
+        axes.annotate(words, at, (6, 6), textcoords="offset points", fontsize=7, color=FRONT)
     if tuned.before is not None:
         _with_bars(axes, [tuned.before], OWN, "until now")
     axes.scatter(*_places([tuned.winner]), s=140, marker="*", color=FRONT, zorder=4, label="winner")
     axes.set(xlabel="network evaluations a sample", ylabel=f"{tuned.measure} (lower is better)")
-    axes.set_xscale("log")
-    ticks = sorted({p.evaluations for p in front})
-    axes.set_xticks(ticks, [str(n) for n in ticks])
-    axes.minorticks_off()
-    if all(p.distance > 0 for p in tuned.points):
-        axes.set_yscale("log")
+    _scales(axes, last)
     axes.set_title(title)
     axes.legend(fontsize=8)
     return rendered(figure)
+
+
+def _scales(axes: Axes, last: list[Point]) -> None:
+    """Logarithmic where that can be, with plain numbers; what is far worse than what was kept is cut off."""
+    axes.set_xscale("log")
+    ticks = sorted({p.evaluations for p in last})
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    low, high = min(p.distance for p in last), max(p.distance for p in last)
+    axes.set_xlim(ticks[0] / 1.1, ticks[-1] * 1.6)  # room for the words beside the last
+    if low > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.set_ylim(low / 1.3, high * 2)
 
 
 def brief(sampling: Sampling) -> str:
@@ -75,10 +85,9 @@ def brief(sampling: Sampling) -> str:
 
 
 def _with_bars(axes: Axes, points: list[Point], colour: str, label: str) -> None:
-    spreads = [(p.high or p.distance) - p.distance for p in points]
-    axes.errorbar(
-        *_places(points), yerr=spreads, fmt="o", color=colour, markersize=5, capsize=2, label=label
-    )
+    spreads = [p.apart or 0.0 for p in points]
+    look: dict[str, Any] = {"fmt": "o", "markersize": 5, "capsize": 2}
+    axes.errorbar(*_places(points), yerr=spreads, color=colour, label=label, **look)
 
 
 def _places(points: list[Point]) -> tuple[list[int], list[float]]:

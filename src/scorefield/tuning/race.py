@@ -55,6 +55,14 @@ class Purse:
     seconds: float | None = None
     samples: int | None = None
 
+    def after(self, seconds: float) -> Purse:
+        """What is left when some time has passed.
+
+        Arguments:
+            seconds: how much.
+        """
+        return self if self.seconds is None else Purse(seconds=max(self.seconds - seconds, 0.0))
+
 
 @dataclass(frozen=True)
 class Standing:

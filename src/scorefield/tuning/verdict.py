@@ -9,7 +9,7 @@ from typing import Any
 from scorefield.errors import InputError
 from scorefield.recipes.config import to_dict
 from scorefield.recipes.recipe import Sampling
-from scorefield.tuning.chance import Bootstrap, interval
+from scorefield.tuning.chance import Bootstrap
 from scorefield.tuning.judge import Judge
 from scorefield.tuning.race import Entry, Standing
 from scorefield.tuning.settings import Setting
@@ -25,8 +25,8 @@ class Point:
         samples: how many were drawn before it was dropped, or in all.
         distance: how far they are from the data; of a setting that was dropped, that of the best with
             as many evaluations and the difference on the samples that both have drawn.
-        low: lower end of its 95 % interval; none for a setting that was dropped.
-        high: upper end.
+        apart: half the width of a 95 % interval of its difference to the winner, 0 for the winner itself;
+            none for a setting that was dropped.
         on_front: whether none is better with as few evaluations.
     """
 
@@ -34,8 +34,7 @@ class Point:
     evaluations: int
     samples: int
     distance: float
-    low: float | None = None
-    high: float | None = None
+    apart: float | None = None
     on_front: bool = False
 
 
@@ -46,6 +45,7 @@ class Tuned:
     Arguments:
         measure: what the distance is.
         winner: the setting to use.
+        spread: half the width of a 95 % interval of its distance.
         sure: the share of resamples in which it beats all that need no more evaluations than it may take.
         before: the model's own setting until now; none if it was not tried.
         points: every setting that could be tried, by evaluations.
@@ -55,32 +55,45 @@ class Tuned:
 
     measure: str
     winner: Point
+    spread: float
     sure: float
     before: Point | None
     points: tuple[Point, ...]
     refused: tuple[tuple[Sampling, str], ...]
     asked: int | None
 
+    @property
+    def words(self) -> str:
+        """The result in a sentence."""
+        winner, before = self.winner, self.before
+        until = "" if before is None else f"; until then {before.distance:.4g}"
+        return (
+            f"{self.measure} {winner.distance:.4g} ± {self.spread:.2g} on {winner.samples:,} samples, best of "
+            f"all that take at most {self.asked or winner.evaluations} evaluations in {self.sure:.0%} of "
+            f"resamples, {len(self.points) + len(self.refused)} settings tried{until}"
+        )
+
     def note(self) -> dict[str, Any]:
         """What a model keeps of it, plain."""
-        before = self.before
+        before = None
+        if self.before is not None:
+            before = {
+                "sampling": to_dict(self.before.sampling),
+                "evaluations": self.before.evaluations,
+                "distance": self.before.distance,
+            }
         return {
+            "words": self.words,
             "measure": self.measure,
             "distance": self.winner.distance,
-            "low": self.winner.low,
-            "high": self.winner.high,
+            "spread": self.spread,
             "samples": self.winner.samples,
             "evaluations": self.winner.evaluations,
             "asked": self.asked,
             "sure": self.sure,
-            "tried": len(self.points) + len(self.refused),
-            "before": None
-            if before is None
-            else {
-                "sampling": to_dict(before.sampling),
-                "evaluations": before.evaluations,
-                "distance": before.distance,
-            },
+            "tried": [to_dict(p.sampling) for p in self.points]
+            + [to_dict(s) for s, _ in self.refused],
+            "before": before,
             "front": [[p.evaluations, p.distance] for p in self.points if p.on_front],
         }
 
@@ -108,38 +121,42 @@ def verdict(
     if not within:
         refusals = {entry.refused for entry in standing.entries if entry.refused}
         raise InputError(f"no setting could draw samples: {'; '.join(sorted(refusals))}")
-    winner = best = min(within, key=lambda e: e.distance)
+    chance = Bootstrap(judge)
+    winner = min(within, key=lambda e: e.distance)
     if asked is None:
-        cheaper = sorted(
-            (e for e in last if e.setting.evaluations < best.setting.evaluations),
-            key=lambda e: (e.setting.evaluations, e.distance),
-        )
-        against = Bootstrap(best, judge)
-        winner = next((e for e in cheaper if against.is_noise(e)), best)
+        winner = _cheapest(winner, last, chance)
     limit = winner.setting.evaluations if asked is None else asked
     rivals = [e for e in field if e is not winner and e.setting.evaluations <= limit]
-    points = {entry.setting: _point(entry, last, judge) for entry in field}
-    shown = _with_front(points)
+    shown = _with_front({e.setting: _point(e, winner, last, chance) for e in field})
     return Tuned(
-        judge.distance_name,
-        shown[winner.setting],
-        Bootstrap(winner, judge).sureness(rivals),
-        None if own is None else shown.get(own),
-        tuple(sorted(shown.values(), key=lambda p: (p.evaluations, p.distance))),
-        tuple((e.setting.sampling, e.refused) for e in standing.entries if e.refused),
-        asked,
+        measure=judge.distance_name,
+        winner=shown[winner.setting],
+        spread=chance.spread(winner),
+        sure=chance.sureness(winner, rivals),
+        before=None if own is None else shown.get(own),
+        points=tuple(sorted(shown.values(), key=lambda p: (p.evaluations, p.distance))),
+        refused=tuple((e.setting.sampling, e.refused) for e in standing.entries if e.refused),
+        asked=asked,
     )
 
 
-def _point(entry: Entry, last: Sequence[Entry], judge: Judge) -> Point:
+def _cheapest(best: Entry, last: Sequence[Entry], chance: Bootstrap) -> Entry:
+    """The setting of fewest evaluations that only chance may have put behind the best."""
+    cheaper = sorted(
+        (e for e in last if e.setting.evaluations < best.setting.evaluations),
+        key=lambda e: (e.setting.evaluations, e.distance),
+    )
+    return next((e for e in cheaper if chance.is_noise(best, e)), best)
+
+
+def _point(entry: Entry, winner: Entry, last: Sequence[Entry], chance: Bootstrap) -> Point:
     setting, count = entry.setting, len(entry.features)
     plain = Point(setting.sampling, setting.evaluations, count, entry.distance)
     if entry in last:
-        low, high = interval(entry, judge)
-        return replace(plain, low=low, high=high)
+        return replace(plain, apart=chance.apart(winner, entry))
     peers = [other for other in last if other.setting.level == setting.level]
     best = min(peers or last, key=lambda e: e.distance)
-    behind = entry.distance - judge.distance(best.features[:count])
+    behind = entry.distance - chance.judge.distance(best.features[:count])
     return replace(plain, distance=best.distance + behind)
 
 
@@ -147,7 +164,7 @@ def _with_front(points: dict[Setting, Point]) -> dict[Setting, Point]:
     """The points, those on the Pareto front of the ones that were drawn to the end marked."""
     least, shown = float("inf"), dict(points)
     for setting, point in sorted(points.items(), key=lambda p: (p[1].evaluations, p[1].distance)):
-        if point.low is not None and point.distance < least:
+        if point.apart is not None and point.distance < least:
             least = point.distance
             shown[setting] = replace(point, on_front=True)
     return shown
