@@ -52,7 +52,7 @@ def front_picture(tuned: Tuned, title: str = "") -> Image.Image:
 
 
 def _scales(axes: Axes, last: list[Point]) -> None:
-    """Logarithmic where that can be, with plain numbers; what is far worse than what was kept is cut off."""
+    """Logarithmic where that can be, with plain numbers; what is far worse is cut off."""
     axes.set_xscale("log")
     ticks = sorted({p.evaluations for p in last})
     axes.set_xticks(ticks, [str(n) for n in ticks])

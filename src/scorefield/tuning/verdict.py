@@ -68,9 +68,9 @@ class Tuned:
         winner, before = self.winner, self.before
         until = "" if before is None else f"; until then {before.distance:.4g}"
         return (
-            f"{self.measure} {winner.distance:.4g} ± {self.spread:.2g} on {winner.samples:,} samples, best of "
-            f"all that take at most {self.asked or winner.evaluations} evaluations in {self.sure:.0%} of "
-            f"resamples, {len(self.points) + len(self.refused)} settings tried{until}"
+            f"{self.measure} {winner.distance:.4g} ± {self.spread:.2g} on {winner.samples:,} samples, best "
+            f"of all that take at most {self.asked or winner.evaluations} evaluations in "
+            f"{self.sure:.0%} of resamples, {len(self.points) + len(self.refused)} settings tried{until}"
         )
 
     def note(self) -> dict[str, Any]:
