@@ -128,7 +128,7 @@ def frechet_interval(
     are there; q and m are the quantiles and the mean of its distance d²(m_b, C_b). Resampling adds to the
     distance's bias, so their spread is used and not their place: the interval is for the mean distance of
     sets of N samples, which has the bias of N samples in it (see `frechet_infinity`). The reference is
-    taken as it is.
+    taken as it is. Where d² is little more than that bias, the interval is up to √3 times too wide.
 
     Arguments:
         samples: features, shape (N, D).
