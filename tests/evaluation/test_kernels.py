@@ -95,6 +95,12 @@ def test_energy_distance_against_scipy(monkeypatch):
     assert energy_distance(x, y).value == pytest.approx(squared - own, rel=1e-6)
 
 
+def test_far_from_the_origin():
+    x, y = draw(150, 3, 1), draw(120, 3, 2) + 0.5
+    for measure in (energy_distance, mmd):
+        assert measure(x + 1e6, y + 1e6) == pytest.approx(measure(x, y), rel=1e-6)
+
+
 @pytest.mark.parametrize("apart", [0.0, 0.4])
 def test_standard_errors(apart):
     """They are the spread over repetitions; where both laws are one they may be too large."""

@@ -43,6 +43,22 @@ def two_sets(samples: Tensor, reference: Tensor, least: int = 2) -> tuple[Tensor
     return finite_rows(samples, least), finite_rows(reference, least)
 
 
+def around_the_origin(samples: Tensor, reference: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
+    """The same, both moved by the reference's mean, to where squared distances round least.
+
+    Arguments:
+        samples: one row a sample, shape (N, D).
+        reference: shape (M, D).
+        least: how many rows each must have.
+
+    Raises:
+        InputError: as `two_sets`.
+    """
+    samples, reference = two_sets(samples, reference, least)
+    centre = reference.mean(0)
+    return samples - centre, reference - centre
+
+
 def finite_rows(features: Tensor, least: int = 2) -> Tensor:
     """A set of features in float64, after checking that it can be measured.
 

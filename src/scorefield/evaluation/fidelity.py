@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from scorefield.errors import InputError
-from scorefield.evaluation.distances import nearest, row_blocks, squared_distances, two_sets
+from scorefield.evaluation.distances import (
+    around_the_origin,
+    nearest,
+    row_blocks,
+    squared_distances,
+)
 
 ROUNDING = 1e-12  # of the largest squared norm: what a squared distance may be off
 
@@ -57,7 +62,7 @@ def precision_recall(samples: Tensor, reference: Tensor, *, k: int = 3) -> Preci
     Reference: Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing Generative
         Models, eqs. 1 and 2. arXiv:1904.06991
     """
-    samples, reference = _around_the_origin(samples, reference, k)
+    samples, reference = _comparable(samples, reference, k)
     return PrecisionRecall(
         float(_inside(samples, reference, k)[0].gt(0).double().mean()),
         float(_inside(reference, samples, k)[0].gt(0).double().mean()),
@@ -84,20 +89,18 @@ def density_coverage(samples: Tensor, reference: Tensor, *, k: int = 5) -> Densi
     Reference: Naeem et al. 2020, Reliable Fidelity and Diversity Metrics for Generative Models,
         section 3.2. arXiv:2002.09797
     """
-    samples, reference = _around_the_origin(samples, reference, k)
+    samples, reference = _comparable(samples, reference, k)
     of_samples, of_reference = _inside(samples, reference, k)
     return DensityCoverage(
         float(of_samples.double().mean()) / k, float(of_reference.gt(0).double().mean())
     )
 
 
-def _around_the_origin(samples: Tensor, reference: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Both sets in float64, moved to where squared distances round least."""
+def _comparable(samples: Tensor, reference: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Both sets in float64, about the origin, after checking that they have a k-th neighbour."""
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
-    samples, reference = two_sets(samples, reference, k + 1)
-    centre = reference.mean(0)
-    return samples - centre, reference - centre
+    return around_the_origin(samples, reference, k + 1)
 
 
 def _inside(y: Tensor, x: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,7 @@ def frechet_interval(
 ) -> Interval:
     """Where the Fréchet distance lies when other sets of as many samples are drawn: a bootstrap interval.
 
-        [d² + q_low - m,  d² + q_high - m]
+        [max(d² + q_low - m, 0),  d² + q_high - m]
         m_b = Σ n_i x_i / N,      C_b = Σ n_i (x_i - m_b)(x_i - m_b)ᵀ / (N - 1)
 
     A resample is a set of counts n_i, multinomial, and its moments are weighted sums over the features that
@@ -157,7 +157,7 @@ def frechet_interval(
         values[place] = _distance(reference, root, _gaussian(samples[there], count[there]))
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = (found + values.quantile(ends) - values.mean()).tolist()
-    return Interval(low, high)
+    return Interval(max(low, 0.0), high)  # no distance is negative
 
 
 def frechet_infinity(samples: Tensor, reference: Gaussian, generator: torch.Generator) -> Estimate:

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from scorefield.errors import InputError
-from scorefield.evaluation.distances import finite_rows, row_blocks, squared_distances, two_sets
+from scorefield.evaluation.distances import (
+    around_the_origin,
+    finite_rows,
+    row_blocks,
+    squared_distances,
+    two_sets,
+)
 from scorefield.evaluation.estimates import Estimate, mean_of
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # rows (N, D) and (M, D) -> how like they are, (N, M)
@@ -68,7 +74,7 @@ def mmd(samples: Tensor, reference: Tensor, *, bandwidths: Sequence[float] = ())
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, eq. 3, JMLR 13.
     """
-    samples, reference = two_sets(samples, reference)
+    samples, reference = around_the_origin(samples, reference)
     widths = tuple(bandwidths) or (median_bandwidth(reference),)
     if not all(0 < h < math.inf for h in widths):
         raise InputError(f"bandwidths must be positive numbers, got {widths}")
@@ -118,7 +124,7 @@ def energy_distance(samples: Tensor, reference: Tensor) -> Estimate:
     Reference: Székely & Rizzo 2013, Energy statistics: a class of statistics based on distances,
         proposition 1. doi:10.1016/j.jspi.2013.03.018
     """
-    return _discrepancy(*two_sets(samples, reference), _minus_distance)
+    return _discrepancy(*around_the_origin(samples, reference), _minus_distance)
 
 
 def _cubic(x: Tensor, y: Tensor) -> Tensor:
