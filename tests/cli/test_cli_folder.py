@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from scorefield import Trainer, find_recipe
@@ -15,6 +16,11 @@ from scorefield.models import load
 EMOJI = Path(__file__).parents[1] / "data" / "emoji"
 SMALL = ["data=folder", "network.width=8", "network.heads=2", "training.batch=8"]
 SMALL += ["training.compile=off", "training.precision=fp32", "sampling.steps=4"]
+
+
+@pytest.fixture(autouse=True)
+def no_previews(monkeypatch):
+    monkeypatch.setattr("scorefield.training.trainer.save_preview", lambda *args: None)
 
 
 def test_emoji_are_what_pillow_and_their_table_say():
@@ -39,7 +45,7 @@ def test_emoji_are_what_pillow_and_their_table_say():
 def test_emoji_are_trained_on_in_memory_or_streamed(here):
     losses = []
     for memory in (1.0, 0.0):
-        words = [f"data.path={EMOJI}", f"data.memory={memory}", "training.budget=3steps"]
+        words = [f"data.path={EMOJI}", f"data.memory={memory}", "training.budget=2steps"]
         trainer = Trainer(find_recipe("mnist", [*SMALL, *words]), here / f"{memory}")
         losses.append([progress.loss for progress in trainer])
         assert len(trainer.data.caption) == 100

@@ -139,6 +139,17 @@ def test_a_folder_follows_links_but_none_in_circles(tmp_path):
     }
 
 
+def test_names_that_would_steer_a_terminal_are_spelled_out(tmp_path):
+    path = archive(tmp_path / "x.tar", {**FILES, "a/\x1b[2J\n.png": b"broken"})
+    assert Folder(str(path)).load().skipped[0].name == r"a/\x1b[2J\n.png"
+    (tmp_path / "d").mkdir()
+    for i, name in enumerate([b"a.png", b"\xe4.png"]):  # the second in Latin-1
+        with open(os.path.join(os.fsencode(tmp_path / "d"), name), "wb") as file:
+            file.write(list(FILES.values())[i])
+    data = Folder(str(tmp_path / "d"), memory=0.0, holdout=1e-9).load()
+    assert np.array_equal(pixels(data), PIXELS[[1, 0]].transpose(0, 3, 1, 2))
+
+
 def test_members_that_promise_or_hide_too_much(tmp_path, monkeypatch):
     path = archive(tmp_path / "x.zip", {**FILES, "a/zeros.png": bytes(3 << 20)})
     monkeypatch.setattr(places, "LARGEST", 1 << 20)

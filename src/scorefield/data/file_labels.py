@@ -13,6 +13,7 @@ from scorefield.data.holdout import held_out
 from scorefield.data.places import PICTURES, Place
 from scorefield.errors import InputError
 
+SPLITS: tuple[Split, ...] = ("train", "test")
 Labels = Literal["auto", "folders", "file", "none"]
 
 
@@ -62,8 +63,8 @@ def named_files(place: Place, labels: Labels, holdout: float) -> Named:
     Raises:
         InputError: for tables that cannot be read, and for classes that are not clear.
     """
-    pair = all(any(n.startswith(f"{s}/") for n in place.files) for s in ("train", "test"))
-    tables = read_tables(place, ("", "train/", "test/") if pair else ("",))
+    pair = all(any(name.startswith(f"{split}/") for name in place.files) for split in SPLITS)
+    tables = read_tables(place, ("", *(f"{split}/" for split in SPLITS if pair)))
     rows = {name: row for table in tables for name, row in table.rows.items()}
     by_file = labels in ("auto", "file") and any(table.labelled for table in tables)
     if labels == "file" and not by_file:
@@ -109,29 +110,26 @@ def _ending(name: str) -> str:
 
 
 def _split(name: str, holdout: float, *, pair: bool) -> Split | None:
-    if pair:
-        top = name.split("/", maxsplit=1)[0]
-        return "train" if top == "train" else "test" if top == "test" else None
-    return "test" if held_out(name, holdout) else "train"
+    """The split of a file; none if it lies beside the folders train and test."""
+    if not pair:
+        return "test" if held_out(name, holdout) else "train"
+    return next((split for split in SPLITS if name.startswith(f"{split}/")), None)
 
 
 def _folder(name: str, *, pair: bool) -> str:
     """The first folder of a path, below that of its split; '' if it lies in none."""
-    parts = name.split("/")[1 if pair else 0 :]
-    return parts[0] if len(parts) > 1 else ""
+    parts = name.split("/")[1 if pair else 0 : -1]
+    return parts[0] if parts else ""
 
 
 def _check_folders(place: Place, found: list[Sample], *, pair: bool, asked: bool) -> bool:
     """Whether sub-folders are classes: each has a picture, and none lies beside them."""
-    used = {_folder(sample.name, pair=pair) for sample in found}
-    there = {
-        _folder(f"{name}/x", pair=pair) for name in place.folders if _split_folder(name, pair=pair)
-    }
-    known = (used | there) - {""}
-    if len(known) < 2 and not asked:
+    used = {_folder(sample.name, pair=pair) for sample in found} - {""}
+    inside = (f"{name}/" for name in place.folders if _split(f"{name}/", 0, pair=pair))
+    there = {_folder(name, pair=pair) for name in inside} - {""}
+    if len(used | there) < 2 and not asked:
         return False
-    empty = sorted(known - used)
-    if empty:
+    if empty := sorted(there - used):
         raise InputError(
             f"the sub-folder '{empty[0]}' of {place.path} has no pictures; remove it, or say "
             f"data.labels=none"
@@ -143,10 +141,6 @@ def _check_folders(place: Place, found: list[Sample], *, pair: bool, asked: bool
             f"sub-folders and so have no class; move them, or say data.labels=none"
         )
     return True
-
-
-def _split_folder(name: str, *, pair: bool) -> bool:
-    return not pair or name.split("/", maxsplit=1)[0] in ("train", "test")
 
 
 def _in_order(names: Collection[str]) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def held_out(name: str, holdout: float) -> bool:
         name: its path inside the data.
         holdout: share that is held out.
     """
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8]) < holdout * 2.0**64
 
 

@@ -112,8 +112,9 @@ def _place(
     files, folders, skipped, endings = {}, set(), {}, Counter[str]()
     for entry in entries:
         name = unicodedata.normalize("NFC", entry.name)
+        name = _printable(name.replace("\\", "/") if archive else name)
         if archive:
-            name = _inside(name.replace("\\", "/"), path)
+            name = _inside(name, path)
         if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
             continue
         ending = os.path.splitext(name)[1].lower()
@@ -134,6 +135,11 @@ def _place(
         endings,
         reader,
     )
+
+
+def _printable(name: str) -> str:
+    """A name in which what would steer a terminal, or is no Unicode, is spelled out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def _inside(name: str, path: Path) -> str:

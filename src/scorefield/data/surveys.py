@@ -48,7 +48,7 @@ def survey_key(parts: Iterable[object]) -> str:
 
     digest = hashlib.sha256(repr((FORM, PIL.__version__)).encode())
     for part in parts:
-        digest.update(repr(part).encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(repr(part).encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()
 
 
