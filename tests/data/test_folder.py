@@ -523,7 +523,9 @@ def test_what_cannot_be_loaded(tmp_path):
     write(tmp_path, {"a.txt": "x", "b": "x"})
     with pytest.raises(InputError, match=r"no pictures in .*; other endings: 1 (\.txt|without), 1"):
         loaded(tmp_path)
-    with pytest.raises(InputError, match=r"a\.txt must be a folder, or a \.zip or \.tar archive"):
+    with pytest.raises(
+        InputError, match=r"a\.txt is no folder, and no \.zip or \.tar archive that"
+    ):
         loaded(tmp_path / "a.txt")
     write(tmp_path, numbered([GRAY[0], GRAY[0]]))
     with pytest.raises(InputError, match=r"all 2 pictures in .* are equal"):

@@ -1,5 +1,6 @@
 """Archives that Python's own library wrote, honest, damaged and hostile ones; nothing is unpacked."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -180,10 +181,31 @@ def test_damaged_archives(tmp_path, kind):
     path = archive(tmp_path / f"x.{kind}", FILES)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2 + 100])
-    with pytest.raises(InputError, match=r"cannot read|must be a folder, or a \.zip or \.tar"):
+    with pytest.raises(InputError, match=r"cannot read|is no folder, and no \.zip or \.tar"):
         Folder(str(path)).load()
     path.write_bytes(b"")
-    with pytest.raises(InputError, match="must be a folder"):
+    with pytest.raises(InputError, match="is no folder, and no"):
+        Folder(str(path)).load()
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_tar_with_a_damaged_header_in_the_middle_has_not_ended(tmp_path, kind):
+    path = archive(tmp_path / f"x.{kind}", FILES)
+    content = bytearray(gzip.decompress(path.read_bytes()) if kind != "tar" else path.read_bytes())
+    at = content.rindex(b"bild 20")
+    content[at] ^= 255
+    path.write_bytes(gzip.compress(content) if kind != "tar" else content)
+    with pytest.raises(InputError, match=r"cannot read .*: damaged at byte [\d,]+: bad checksum"):
+        Folder(str(path)).load()
+
+
+def test_a_table_in_an_archive_that_is_damaged(tmp_path):
+    table = "file_name,label\n" + "".join(f"{name},x{i % 2}\n" for i, name in enumerate(FILES))
+    path = archive(tmp_path / "x.zip", {"labels.csv": table.encode(), **FILES})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"labels.csv") + 30] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot read labels\.csv of .*x\.zip: "):
         Folder(str(path)).load()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scorefield.data.places import Place
+from scorefield.data.places import Place, unreadable
 from scorefield.errors import InputError
 
 TABLE_NAMES = ("metadata.jsonl", "metadata.csv", "labels.csv")
@@ -74,7 +74,11 @@ def read_tables(place: Place, folders: tuple[str, ...]) -> tuple[Table, ...]:
 
 def _read(place: Place, name: str) -> Table:
     where = f"{name} of {place.path}"
-    columns, lines = _lines(place.read(name), where, commas=name.endswith(".csv"))
+    try:
+        content = place.read(name)
+    except Exception as error:  # what others' files hold makes readers fail in any way
+        raise unreadable(where, error) from error
+    columns, lines = _lines(content, where, commas=name.endswith(".csv"))
     file, label, caption = (
         next((column for column in known if column in columns), "")
         for known in (FILE, LABEL, CAPTION)
@@ -102,7 +106,7 @@ def _lines(
             reader = csv.DictReader(io.StringIO(text, newline=""))
             return reader.fieldnames or (), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {where}: {error}") from error
+        raise unreadable(where, error) from error
     lines = list(_json_lines(text, where))
     return list(dict.fromkeys(column for line in lines for column in line)), lines
 

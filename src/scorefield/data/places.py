@@ -9,13 +9,17 @@ import stat
 import tarfile
 import unicodedata
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tarfile import (  # type: ignore[attr-defined]  # the stubs lack two
+    InvalidHeaderError,
+    ReadError,
+    TruncatedHeaderError,
+)
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from scorefield.data.base import Skipped
 from scorefield.errors import InputError
@@ -26,7 +30,6 @@ PICTURES = frozenset(
 )
 TABLES = frozenset((".csv", ".jsonl"))
 LARGEST = 1 << 28  # bytes of a file; no honest picture or table of labels has more
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError)
 
 
 class Entry(NamedTuple):
@@ -101,9 +104,20 @@ def open_place(path: Path, held: int) -> Place:
             return _zip(path)
     except InputError:
         raise
-    except DAMAGED as error:
-        raise InputError(f"cannot read {path}: {error or type(error).__name__}") from error
-    raise InputError(f"{path} must be a folder, or a .zip or .tar archive")
+    except Exception as error:  # what others' files hold makes readers fail in any way
+        raise unreadable(str(path), error) from error
+    raise InputError(f"{path} is no folder, and no .zip or .tar archive that can be read")
+
+
+def unreadable(what: str, error: Exception) -> InputError:
+    """The error for a file that its reader could not read.
+
+    Arguments:
+        what: the file.
+        error: what the reader raised.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"cannot read {what}: {reason}")
 
 
 def _place(
@@ -213,11 +227,22 @@ def _zipped(info: zipfile.ZipInfo) -> Entry:
     return Entry(info.filename, info.file_size, info.CRC, info, info.is_dir(), problem)
 
 
+class _Member(tarfile.TarInfo):
+    """A member of a .tar; after a damaged header tarfile would take the archive for ended."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except (InvalidHeaderError, TruncatedHeaderError) as error:
+            raise ReadError(f"damaged at byte {tarfile.offset:,}: {error}") from error
+
+
 def _tar(path: Path, held: int) -> Place:
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", tarinfo=_Member) as archive:
             entries = [_tarred(info) for info in archive]
-    except tarfile.ReadError:
+    except ReadError:
         return _packed(path, held)
     return _place(path, entries, lambda e: _slice(path, e.where, e.size), archive=True)
 
@@ -234,7 +259,7 @@ def _tarred(info: tarfile.TarInfo) -> Entry:
 def _packed(path: Path, held: int) -> Place:
     """A compressed .tar, which can only be read in order: its pictures and tables are held as they are."""
     entries, content, size = [], {}, 0
-    with tarfile.open(path, "r|*") as archive:
+    with tarfile.open(path, "r|*", tarinfo=_Member) as archive:
         for info in archive:
             entry = _tarred(info)
             entries.append(entry)
