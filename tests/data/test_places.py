@@ -76,6 +76,17 @@ def test_an_archive_is_a_folder(tmp_path, kind, top):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_empty_folders_of_an_archive(tmp_path):
+    files = {f"photos/{name}": content for name, content in FILES.items()}
+    path = archive(
+        tmp_path / "x.zip", {"photos/": b"", "elsewhere/": b"", "photos/a/": b"", **files}
+    )
+    assert open_place(path, 0).folders == ("a", "elsewhere")
+    path = archive(tmp_path / "y.zip", {"my/": b"", "my/photos/c/": b"", **files})
+    with pytest.raises(InputError, match="sub-folder 'c' of"):
+        Folder(str(path)).load()
+
+
 def test_splits_by_name_are_the_same_in_a_folder_and_in_its_archive(tmp_path):
     for name, content in FILES.items():
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from scorefield.data.base import Split
-from scorefield.data.file_tables import TABLE_NAMES, Row, Table, read_tables
+from scorefield.data.file_tables import TABLE_NAMES, LabelTable, Row, read_tables
 from scorefield.data.holdout import held_out
 from scorefield.data.places import PICTURES, Place
 from scorefield.errors import InputError
@@ -99,7 +99,7 @@ def _pictures(place: Place, rows: Collection[str]) -> list[tuple[str, str]]:
     return sorted((found | absent).items())
 
 
-def _missing(name: str, tables: Collection[Table], rows: Collection[str]) -> str:
+def _missing(name: str, tables: Collection[LabelTable], rows: Collection[str]) -> str:
     """What is wrong with a file of which no row speaks though there is a table."""
     over = [table.name for table in tables if name.startswith(table.folder)]
     return f"not in {over[0]}" if over and name not in rows else ""

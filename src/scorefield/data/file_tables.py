@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelTable:
     """A file that names pictures with their classes and captions.
 
     Arguments:
@@ -53,7 +53,7 @@ class Table:
         return self.name[: self.name.rfind("/") + 1]
 
 
-def read_tables(place: Place, folders: tuple[str, ...]) -> tuple[Table, ...]:
+def read_tables(place: Place, folders: tuple[str, ...]) -> tuple[LabelTable, ...]:
     """The tables of some folders of a place; not more than one of each.
 
     Arguments:
@@ -72,7 +72,7 @@ def read_tables(place: Place, folders: tuple[str, ...]) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def _read(place: Place, name: str) -> Table:
+def _read(place: Place, name: str) -> LabelTable:
     where = f"{name} of {place.path}"
     try:
         content = place.read(name)
@@ -93,7 +93,7 @@ def _read(place: Place, name: str) -> Table:
         if inside in rows:
             raise InputError(f"row {number} of {where} names {inside} again")
         rows[inside] = Row(*(_word(line.get(key), where, number) for key in (label, caption)))
-    return Table(name, rows, bool(label), bool(caption))
+    return LabelTable(name, rows, bool(label), bool(caption))
 
 
 def _lines(

@@ -140,12 +140,18 @@ def _place(
             skipped[name] = entry.problem or f"{entry.size:,} bytes are more than {LARGEST:,}"
         else:
             files[name] = entry
-    begin = _around([*files, *skipped]) if archive else 0
+    top = _around([*files, *skipped]) if archive else ""
     return Place(
         path,
-        {name[begin:]: files[name] for name in sorted(files)},
-        tuple(sorted(name[begin:] for name in folders if len(name) > begin)),
-        tuple(Skipped(name[begin:], why) for name, why in sorted(skipped.items())),
+        {name.removeprefix(top): files[name] for name in sorted(files)},
+        tuple(
+            sorted(
+                name.removeprefix(top)
+                for name in folders
+                if name and not top.startswith(f"{name}/")
+            )
+        ),
+        tuple(Skipped(name.removeprefix(top), why) for name, why in sorted(skipped.items())),
         endings,
         reader,
     )
@@ -164,11 +170,11 @@ def _inside(name: str, path: Path) -> str:
     return "/".join(parts)
 
 
-def _around(names: list[str]) -> int:
-    """Length of the folders that all names begin with, and their slash."""
+def _around(names: list[str]) -> str:
+    """The folders that all names begin with, and a slash."""
     folders = {posixpath.dirname(name) for name in names}
     common = posixpath.commonpath(folders) if folders else ""
-    return len(common) + 1 if common else 0
+    return f"{common}/" if common else ""
 
 
 def _slice(path: Path, begin: int, size: int) -> bytes:
