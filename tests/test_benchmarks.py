@@ -1,12 +1,14 @@
-"""The benchmark's problems are what they claim, by closed forms."""
+"""The benchmarks' problems and data are what they claim."""
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
@@ -24,7 +26,7 @@ def module(name):
     return loaded
 
 
-problems, scores = module("problems"), module("scores")
+problems, scores, loaders = module("problems"), module("scores"), module("loaders")
 MADE = {name: make for name, (make, _) in problems.PROBLEMS.items() if name != "digits64"}
 
 
@@ -109,3 +111,29 @@ def test_clock_leaves_the_network_out():
     run()
     assert clock.calls == 3
     assert scores.net_seconds(run) < 0.1 * clock.seconds / 3
+
+
+def test_every_loader_gives_the_pictures_that_were_written(tmp_path):
+    given = loaders.sources(tmp_path, 24)
+    rng = np.random.default_rng(0)
+    small, large = (loaders.pictures(24, side, rng) for side in (32, 64))
+    jpeg = np.stack([np.array(Image.open(file)) for file in given.files["JPEG, 64×64"]])
+    assert np.abs(jpeg.astype(float) - large).mean() < 12  # lossy, and the same pictures
+    for name, data in given.data.items():
+        expected = (jpeg if "64" in name else small).transpose(0, 3, 1, 2)
+        assert np.array_equal(data.stored(torch.arange(24)), expected)
+        # an epoch of each way holds every picture once
+        values = np.sort((expected / 127.5 - 1).mean((1, 2, 3)))
+        ways = [loaders.ours(data, 8), loaders.ahead(data, 8)]
+        if name in given.files:
+            ways.append(loaders.plain(given.files[name], 8, workers=0))
+        for walk in ways:
+            means = torch.cat([next(walk) for _ in range(3)]).double().mean((1, 2, 3))
+            assert np.allclose(np.sort(means), values, atol=1e-6)
+
+
+def test_rates_are_images_a_second():
+    runs = {"slow": lambda: time.sleep(0.01), "fast": lambda: time.sleep(0.002)}
+    found = loaders.rates(runs, batch=10, rounds=3)
+    assert found["slow"] <= 1000
+    assert found["slow"] < found["fast"] <= 5000
