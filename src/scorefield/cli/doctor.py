@@ -130,5 +130,6 @@ def _print(source: str, diagnosis: Diagnosis, prescription: Prescription) -> Non
         reasons.add_column(head, overflow="fold")
     for choice in prescription.choices:
         value = chosen(prescription.recipe, choice.key)
-        reasons.add_row(*map(escape, (choice.key, value, choice.reason)))
+        why = f"{choice.reason} [{choice.basis}]"
+        reasons.add_row(*map(escape, (choice.key, value, why)))
     console.print(reasons)
