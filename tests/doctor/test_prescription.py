@@ -80,14 +80,14 @@ def test_more_budget_means_a_wider_network_that_sees_more(digits):
     known = like(digits, shape=(1, 28, 28))
     found = [
         prescribe(known, Digits(), budget, measure=steady(300.0))
-        for budget in ("20s", "3m", "1h", "1d", "100k images", "120 steps")
+        for budget in ("20s", "6m", "2h", "1d", "200k images", "120 steps")
     ]
     widths = [p.recipe.network.width for p in found]
     assert widths == [32, 48, 96, 96, 64, 32]
     assert [p.recipe.training.lr for p in found[:3]] == [0.012, 0.012, 0.0085]
-    assert (found[1].seen, found[4].seen, found[5].seen) == (54_000, 100_000, 120 * 64)
+    assert (found[1].seen, found[4].seen, found[5].seen) == (108_000, 200_000, 120 * 64)
     (reason,) = (c.reason for c in found[0].choices if c.key == "network")
-    assert "22,222 are wanted" in reason
+    assert "44,444 are wanted" in reason
     for one in found:
         assert one.epochs == one.seen / 60_000
         assert one.recipe.training.warmup <= one.seen // 64 // 10 or one.seen > 64_000

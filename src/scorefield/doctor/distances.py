@@ -57,7 +57,8 @@ def largest_distance(data: Data, radius: Tensor, limit: int = LIMIT) -> Distance
     radii, order = radius.sort(descending=True)
     chosen = order[:compared]
     rows = torch.cat([data.batch(part)[0].flatten(1) for part in torch.split(chosen, 256)])
-    first, second = (int(chosen[place]) for place in _furthest(rows - rows.mean(0)))
+    rows -= rows.mean(0)
+    first, second = (int(chosen[place]) for place in _furthest(rows))
     # float32 products find the pair; its distance is computed again
     a, b = (data.batch(torch.tensor([number]))[0].double() for number in (first, second))
     value = float((a - b).norm())
