@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate",
     "compare",
     "evaluate",
+    "tune",
     "likelihood",
     "latent",
     "show",

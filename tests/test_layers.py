@@ -38,7 +38,7 @@ ALLOWED = {
     "evaluation": LEAVES
     | {"core", "samplers", "guidance", "nets", "data", "viz", "recipes", "models", "evaluation"},
     "doctor": LEAVES | {"core", "samplers", "nets", "data", "viz", "recipes", "doctor"},
-    "tuning": LEAVES | {"samplers", "viz", "recipes", "models", "evaluation", "tuning"},
+    "tuning": LEAVES | {"samplers", "data", "viz", "recipes", "models", "evaluation", "tuning"},
     "training": LEAVES
     | {"core", "samplers", "nets", "data", "viz", "recipes", "models", "training"},
 }
@@ -224,6 +224,6 @@ assert "torch" in sys.modules
 def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    commands = "train doctor sample evaluate compare likelihood latent show list plot verify"
+    commands = "train doctor sample evaluate compare tune likelihood latent show list plot verify"
     for command in commands.split():
         assert command in done.stdout

@@ -41,6 +41,11 @@ app.command(
     help="Tell how good a model's samples are.",
 )
 app.command("scorefield.cli.compare:compare", help="Put evaluations side by side.")
+app.command(
+    "scorefield.cli.tune:tune_run",
+    name="tune",
+    help="Find the sampler, steps, grid and guidance that suit a model.",
+)
 app.command("scorefield.cli.show:show", help="Tell what a model is and how its training went.")
 app.command(
     "scorefield.cli.calibrate:calibrate_run",

@@ -3,10 +3,12 @@
 from scorefield.tuning.judge import Judge
 from scorefield.tuning.picture import brief, front_picture
 from scorefield.tuning.race import Purse, Standing
+from scorefield.tuning.reference import ByReference, judge_of
 from scorefield.tuning.tune import own_setting, parse_purse, tune
 from scorefield.tuning.verdict import Point, Tuned, verdict
 
 __all__ = [
+    "ByReference",
     "Judge",
     "Point",
     "Purse",
@@ -14,6 +16,7 @@ __all__ = [
     "Tuned",
     "brief",
     "front_picture",
+    "judge_of",
     "own_setting",
     "parse_purse",
     "tune",

@@ -21,9 +21,8 @@ from scorefield.tuning.settings import GUIDANCES, Setting, evaluations, settings
 
 LEVELS = (5, 10, 20, 40)  # network evaluations that are tried if none are asked for
 FEWEST = 3  # that can be asked for
-DEAR = (
-    2  # the model's own setting is drawn along if it takes at most so many times the highest level
-)
+DEAR = 2  # times the highest level: beyond it the model's own setting is not drawn along
+RACE = 0.9  # share of a time that is for the race; the rest is for its verdict
 
 
 def tune(
@@ -56,6 +55,8 @@ def tune(
         asked_of = replace(model, recipe=replace(model.recipe, sampling=sampling))
         return asked_of.sample(count, first=first, seed=seed, batch=BATCH)
 
+    if purse.seconds is not None:
+        purse = Purse(seconds=RACE * purse.seconds)
     return race(offered, stays, draw, judge, purse)
 
 
