@@ -39,6 +39,7 @@ def evaluate_run(
     n: Number = 10_000,
     sampler: str | None = None,
     steps: Whole | None = None,
+    guidance: float | None = None,
     seed: Whole = 0,
     label: Whole | None = None,
     features: str | None = None,
@@ -66,6 +67,9 @@ def evaluate_run(
         Way from noise to data (see: scorefield list samplers).
     steps
         Times in the sampler's grid.
+    guidance
+        Classifier-free guidance: 0 is the unconditional model, 1 the conditional one, more leans on the
+        label.
     seed
         Seed of the samples.
     label
@@ -90,7 +94,7 @@ def evaluate_run(
     check_writable(home / SAMPLES)
     model = load(run, device=device)
     of_data, of_features, of_sampling = sorted_words(overrides)
-    sampling = chosen_sampling(model, sampler, steps, of_sampling)
+    sampling = chosen_sampling(model, sampler, steps, of_sampling, guidance)
     asked = Evaluation(
         drawing=Drawing(sampling=sampling, seed=seed, label=label, batch=batch),
         count=n,

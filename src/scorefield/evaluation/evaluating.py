@@ -269,14 +269,13 @@ def _about(
 ) -> dict[str, Any]:
     from scorefield import __version__
 
-    drawing, sampling = asked.drawing, to_dict(asked.drawing.sampling)
+    drawing = asked.drawing
     return {
         "count": asked.count,
         "seed": drawing.seed,
         "label": drawing.label,
         "batch": drawing.batch,
-        **sampling,
-        "guidance": sampling.get("guidance"),
+        **to_dict(drawing.sampling),
         "weights": {
             "hash": weights_hash(model),
             "step": model.step,
