@@ -81,7 +81,8 @@ class LabelEmbedding(nn.Module):
 class AugmentEmbedding(nn.Module):
     """A linear map, without a constant, of the numbers that tell what was done to a sample.
 
-    It starts as 0, and is 0 wherever nothing was done.
+    It is 0 wherever nothing was done, and starts as large as the vectors of labels: started from 0, more of
+    what was done came out of models.
 
     Arguments:
         numbers: how many numbers.
@@ -92,7 +93,7 @@ class AugmentEmbedding(nn.Module):
 
     def __init__(self, numbers: int, size: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(size, numbers))
+        self.weight = nn.Parameter(torch.randn(size, numbers))
 
     def forward(self, augment: Tensor) -> Tensor:
         return functional.linear(augment, self.weight)
