@@ -141,16 +141,11 @@ def _place(
         else:
             files[name] = entry
     top = _around([*files, *skipped]) if archive else ""
+    folders = {name for name in folders if name and not top.startswith(f"{name}/")}
     return Place(
         path,
         {name.removeprefix(top): files[name] for name in sorted(files)},
-        tuple(
-            sorted(
-                name.removeprefix(top)
-                for name in folders
-                if name and not top.startswith(f"{name}/")
-            )
-        ),
+        tuple(sorted(name.removeprefix(top) for name in folders)),
         tuple(Skipped(name.removeprefix(top), why) for name, why in sorted(skipped.items())),
         endings,
         reader,
