@@ -115,16 +115,21 @@ def test_noise_reaches_from_rounding_to_the_largest_distance(digits):
     assert path(sigma_data=0.25).sigma_min == 0.001  # 0.004 σ_data
 
 
-def test_mirrored_images_are_never_for_gray(digits):
-    def advice(shape, gap):
+def test_mirrored_images_are_for_symmetric_colour_that_is_not_writing(digits):
+    def flip(shape, gap, classes=0, class_names=()):
         found = like(digits, shape=shape)
-        found = dataclasses.replace(found, scan=dataclasses.replace(found.scan, mirror=gap))
-        choices = prescribe(found, Digits(), "1m", measure=steady(1.0)).choices
-        return next(c.reason for c in choices if c.key == "")
+        scan = dataclasses.replace(found.scan, mirror=gap)
+        spec = dataclasses.replace(found.spec, classes=classes, class_names=class_names)
+        found = dataclasses.replace(found, scan=scan, spec=spec)
+        return prescribe(found, Digits(), "1m", measure=steady(1.0)).recipe.augmentation.flip
 
-    assert "a mirrored digit is none" in advice((1, 28, 28), 0.0)
-    assert "not alike" in advice((3, 32, 32), 0.5)
-    assert "plausible" in advice((3, 32, 32), 0.02)
+    assert flip((1, 28, 28), 0.0) == 0
+    assert flip((3, 32, 32), 0.5) == 0
+    assert flip((3, 32, 32), 0.02) == 0.5
+    assert flip((3, 32, 32), 0.02, 2, ("cat", "dog")) == 0.5
+    assert flip((3, 32, 32), 0.02, 2, ("7", "8")) == 0
+    assert flip((3, 32, 32), 0.02, 2, ("a", "b")) == 0
+    assert flip((3, 32, 32), 0.02, 2) == 0
 
 
 def test_points_have_the_preset_for_toys():
@@ -174,7 +179,7 @@ def test_every_choice_stands_in_the_recipe(digits):
     values = {c.key: chosen(found.recipe, c.key) for c in found.choices}
     assert values["training.batch"] == "64"
     assert values["network"] == "unet width=96 patch=1 dropout=0.1"
-    assert values[""] == ""
+    assert values["augmentation.flip"] == "0.0"
     assert len(values) == len(found.choices)
 
 

@@ -67,12 +67,14 @@ def image_recipe(
     times, why_times = _times(spec)
     schedule, why_schedule = _schedule(diagnosis)
     batch = batch_for(BATCH, diagnosis.count)
+    augmentation, why_flip = mirrors(diagnosis)
     recipe = Recipe(
         data=dataset,
         network=_shaped(spec),
         schedule=schedule,
         parameterization=EDM(sigma_data=spec.sigma_data),
         objective=Objective(times=times),
+        augmentation=augmentation,
         training=Training(
             budget=budget,
             batch=batch,
@@ -82,7 +84,7 @@ def image_recipe(
         ),
     )
     recipe, why_network = _sized(recipe, diagnosis, pace)
-    reasons = (why_network, *why_schedule, why_times, *_reasons(recipe, diagnosis))
+    reasons = (why_network, *why_schedule, why_times, why_flip, *_reasons(recipe, diagnosis))
     return recipe, reasons
 
 
@@ -203,7 +205,6 @@ def _reasons(recipe: Recipe, diagnosis: Diagnosis) -> list[Choice]:
             "measured" if lr == LR else "rule of thumb",
         ),
         Choice("sampling.steps", "of DPM-Solver++, as in the presets", "rule of thumb"),
-        Choice("", mirrors(diagnosis), "rule of thumb"),
     ]
     if diagnosis.spec.classes:
         words = "on: the data have labels, which make learning easier and can be asked for"
