@@ -1,6 +1,8 @@
 """Streamed data are those in memory; what is held is bounded, and errors name the sample."""
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 
@@ -192,3 +194,16 @@ def test_ahead_raises_where_the_result_would_have_come():
         next(walk)
     assert threads() == []
     assert list(ahead(str, [], threads=1, depth=1)) == []
+
+
+LEFT = """
+import itertools, os
+from scorefield.data.ahead import ahead
+os.kept = ahead(str, itertools.count(), threads=2, depth=3)  # outlives the modules of threads
+next(os.kept)
+"""
+
+
+def test_a_program_that_ends_in_the_middle_ends_quietly():
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

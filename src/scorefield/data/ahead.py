@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ def ahead(
     """
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scorefield-ahead")
+    at_exit = sys.is_finalizing
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -35,4 +37,5 @@ def ahead(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        if not at_exit():  # the interpreter has ended the threads, and taken its modules apart
+            pool.shutdown(cancel_futures=True)
