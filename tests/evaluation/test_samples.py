@@ -13,10 +13,10 @@ from scorefield.data.toy import Moons
 from scorefield.errors import InputError
 from scorefield.evaluation.samples import (
     Drawing,
+    Kept,
     determined_by,
     drawn,
     folder_of,
-    kept,
     pieces,
     weights_hash,
 )
@@ -47,7 +47,7 @@ DRAWING = Drawing(sampling=Sampling(sampler=Ancestral(), steps=3), seed=4, batch
 
 
 def whole(folder, count, batch=5):
-    return torch.cat(list(kept(count, batch, folder)))
+    return torch.cat(list(Kept(count, batch, folder)))
 
 
 def test_they_are_the_model_s_samples(model, tmp_path):
@@ -56,7 +56,9 @@ def test_they_are_the_model_s_samples(model, tmp_path):
     assert shares[-1] == 1
     expected = model.sample(12, sampler=Ancestral(), steps=3, seed=4, batch=5)
     assert torch.equal(whole(tmp_path, 12), expected)
-    assert [len(piece) for piece in kept(12, 5, tmp_path)] == [5, 5, 2]
+    assert [len(piece) for piece in Kept(12, 5, tmp_path)] == [5, 5, 2]
+    some = torch.tensor([11, 0, 7, 0])
+    assert torch.equal(Kept(12, 5, tmp_path).some(some), expected[some])
 
 
 def test_an_interrupted_set_goes_on_with_the_same_bits(model, tmp_path):

@@ -17,19 +17,20 @@ from scorefield.errors import InputError
 from scorefield.evaluation.choice import features_for
 from scorefield.evaluation.classes import class_counts
 from scorefield.evaluation.features import Features, Seen
-from scorefield.evaluation.neighbours import Closeness, closeness, shown_rows
-from scorefield.evaluation.reference import Reference, joined, referring, spaced
+from scorefield.evaluation.figures import spaced
+from scorefield.evaluation.neighbours import Closeness, closeness
+from scorefield.evaluation.reference import Reference, joined, referring
 from scorefield.evaluation.result import Gallery, Histogram, Result
 from scorefield.evaluation.samples import (
     Drawing,
+    Kept,
     determined_by,
     drawn,
     folder_of,
-    kept,
     weights_hash,
 )
 from scorefield.evaluation.scores import Figure, Scores, estimated
-from scorefield.evaluation.splits import Splits, splits_of
+from scorefield.evaluation.splits import Splits, shown_blocks, shown_rows, splits_of, spread
 from scorefield.models.likelihoods import likelihoods
 from scorefield.models.model import Model
 from scorefield.recipes.config import to_dict
@@ -105,38 +106,6 @@ class Clock:
             yield Stage(name, share)
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """The samples on disk, to be gone through as often as need be.
-
-    Arguments:
-        count: samples in the set.
-        batch: samples in a piece.
-        folder: where they are.
-    """
-
-    count: int
-    batch: int
-    folder: Path
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return kept(self.count, self.batch, self.folder)
-
-    def some(self, places: Tensor) -> Tensor:
-        """A few of the samples.
-
-        Arguments:
-            places: which, shape (B,), int64.
-        """
-        found: dict[int, Tensor] = {}
-        wanted, start = set(places.tolist()), 0
-        for piece in self:
-            here = [place for place in wanted if start <= place < start + len(piece)]
-            found |= {place: piece[place - start] for place in here}
-            start += len(piece)
-        return torch.stack([found[place] for place in places.tolist()])
-
-
 def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
     """Draw samples, look at them and at real ones, and measure: the stages, the last with the result.
 
@@ -156,61 +125,53 @@ def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
     labels = _labels(model, asked)
     clock, dataset = Clock({}), asked.data or model.recipe.data
     splits = splits_of(dataset)
-    check_same(model, splits.train)
+    check_real(model, splits)
     # Real samples come first: if features are not at hand, nothing was drawn in vain.
     reference = yield from clock.timed("real samples", referring(features, splits.reference))
     folder = folder_of(root, determined_by(model, asked.drawing))
     yield from clock.timed("drawing", drawn(model, asked.drawing, asked.count, folder))
-    pieces = Pieces(asked.count, asked.drawing.batch, folder)
-    seen = yield from clock.timed("looking", _looked(reference, pieces, asked.count))
-    rows = spaced(len(splits.held_out), asked.count)
-    real = _blocks(splits.held_out, rows)
-    held_out = yield from clock.timed(
-        "looking at the held out", _looked(reference, real, len(rows))
-    )
-    true = splits.held_out.label
-    true = None if labels is None or true is None else true[rows]
+    samples = Kept(asked.count, asked.drawing.batch, folder)
+    seen = yield from clock.timed("looking", _looked(reference, samples))
     scores = yield from clock.timed("figures", _scored(reference, seen, labels))
-    floor = yield from clock.timed("floor", _scored(reference, held_out, true))
-    near = yield from clock.timed("nearest training samples", closeness(pieces, splits))
-    if not model.spec.is_image and model.spec.shape[0] <= EXACT and len(model.spec.shape) == 1:
+    if _has_likelihood(model):
         likely = yield from clock.timed("likelihood", _likelihood(model, splits.held_out))
         scores = replace(scores, figures=(*scores.figures, likely))
+    real = spread(splits.held_out, asked.count)
+    held_out = yield from clock.timed("held-out samples", _looked(reference, shown_blocks(real)))
+    true = None if labels is None else real.label
+    floor = yield from clock.timed("floor", _scored(reference, held_out, true))
+    near = yield from clock.timed("nearest training samples", closeness(samples, splits))
     about = _about(model, asked, dataset, splits, reference) | {"seconds": clock.seconds}
-    classes, gallery = _histogram(reference, seen, held_out), _gallery(pieces, splits, near)
+    classes, gallery = _histogram(reference, seen, held_out), _gallery(samples, splits, near)
     yield Stage("done", 1.0, Result(about, scores, floor, classes, near.plain(), gallery))
 
 
-def check_same(model: Model, data: Data) -> None:
-    """Refuse data whose shape or units are not those that the model was trained with.
+def check_real(model: Model, splits: Splits) -> None:
+    """Refuse too few real samples, and those of another shape or unit than the model was trained with.
 
     Arguments:
         model: a trained model.
-        data: the real samples.
+        splits: the real samples.
 
     Raises:
-        InputError: when something differs, with both.
+        InputError: with how many there are, or with what differs.
     """
+    for role, real in (("reference", splits.reference), ("floor", splits.held_out)):
+        if len(real) < FEWEST:
+            raise InputError(f"the {role} needs at least {FEWEST} real samples, got {len(real)}")
     for name in ("shape", "levels", "low", "high", "center", "scale"):
-        ours, theirs = getattr(model.spec, name), getattr(data.spec, name)
+        ours, theirs = getattr(model.spec, name), getattr(splits.train.spec, name)
         if ours != theirs:
             raise InputError(
                 f"the data are not like those the model was trained on: {name} is {theirs}, not {ours}"
             )
 
 
-def _blocks(data: Data, rows: Tensor, size: int = 500) -> Iterator[Tensor]:
-    return (shown_rows(data, block) for block in torch.split(rows, size))
-
-
-def _looked(
-    reference: Reference, samples: Iterable[Tensor], count: int
-) -> Generator[float, None, Seen]:
-    parts, done = [], 0
+def _looked(reference: Reference, samples: Iterable[Tensor]) -> Generator[float, None, Seen]:
+    parts = []
     for piece in samples:
         parts.append(reference.look_at(piece))
-        done += len(piece)
-        yield done / count
+        yield len(parts) / (len(parts) + 1)
     return joined(parts)
 
 
@@ -228,6 +189,10 @@ def _labels(model: Model, asked: Evaluation) -> Tensor | None:
     """The class that each sample was asked for; none if there was none."""
     labels = model.labels(asked.count, asked.drawing.label)
     return None if labels is None or bool((labels < 0).any()) else labels
+
+
+def _has_likelihood(model: Model) -> bool:
+    return len(model.spec.shape) == 1 and model.spec.shape[0] <= EXACT
 
 
 def _likelihood(model: Model, data: Data) -> Generator[float, None, Figure]:
@@ -254,12 +219,12 @@ def _histogram(reference: Reference, seen: Seen, held_out: Seen) -> Histogram | 
     return Histogram(counts[0], counts[1], names)
 
 
-def _gallery(pieces: Pieces, splits: Splits, near: Closeness) -> Gallery:
+def _gallery(samples: Kept, splits: Splits, near: Closeness) -> Gallery:
     worst = near.samples.argsort()[:SUSPECTS]
     return Gallery(
-        pieces.some(torch.arange(min(SHOWN, pieces.count))),
+        samples.some(torch.arange(min(SHOWN, samples.count))),
         shown_rows(splits.held_out, torch.arange(min(SHOWN, len(splits.held_out)))),
-        pieces.some(near.rows[worst]),
+        samples.some(near.rows[worst]),
         shown_rows(splits.train, near.nearest[worst]),
     )
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.data.base import Data
-from scorefield.evaluation.distances import nearest
-from scorefield.evaluation.features import Pixels, shown
+from scorefield.evaluation.distances import Neighbours, nearest
+from scorefield.evaluation.features import Pixels
+from scorefield.evaluation.figures import PAIRS, few, spaced
 from scorefield.evaluation.memorisation import memorisation, relative_distance
-from scorefield.evaluation.reference import MOST, PAIRS, Reference, few, joined, referring, spaced
-from scorefield.evaluation.splits import Splits
+from scorefield.evaluation.reference import MOST, joined, referring
+from scorefield.evaluation.splits import Splits, shown_blocks, spread
 
 NEAREST = 50  # training samples whose mean distance is the unit of the nearest one's
 
@@ -42,33 +42,24 @@ class Closeness:
         return counts | memorisation(self.samples, self.unseen)._asdict()
 
 
-def closeness(
-    samples: Iterable[Tensor], splits: Splits, pixels: Reference | None = None
-) -> Generator[float, None, Closeness]:
+def closeness(samples: Iterable[Tensor], splits: Splits) -> Generator[float, None, Closeness]:
     """How near samples come to training samples, in the features `Pixels`: the share done, then the answer.
 
     Arguments:
         samples: in pieces, as features look at them.
         splits: the real samples.
-        pixels: the training samples as `Pixels` sees them, if that is at hand.
     """
-    train = pixels or (yield from referring(Pixels(), splits.train))
-    seen = joined([train.look_at(piece) for piece in samples]).features
+    train = yield from referring(Pixels(), splits.train)
     real, near = train.seen.features, min(NEAREST, train.count)
-    found = nearest(few(seen), real, k=near)
+
+    def found(pieces: Iterable[Tensor]) -> tuple[Tensor, Neighbours]:
+        seen = joined([train.look_at(piece) for piece in pieces]).features
+        return spaced(len(seen), PAIRS), nearest(few(seen), real, k=near)
+
+    rows, ours = found(samples)
     unseen = torch.empty(0, dtype=torch.float64)
     if splits.unseen:
-        held_out = train.look_at(shown_rows(splits.held_out, spaced(len(splits.held_out), PAIRS)))
-        unseen = relative_distance(nearest(held_out.features, real, k=near))
-    places = spaced(len(splits.train), MOST)[found.row[:, 0]]
-    return Closeness(relative_distance(found), unseen, spaced(len(seen), PAIRS), places)
-
-
-def shown_rows(data: Data, rows: Tensor) -> Tensor:
-    """Real samples as features look at them.
-
-    Arguments:
-        data: the real samples.
-        rows: which, shape (B,), int64.
-    """
-    return shown(data.batch(rows)[0], data.spec)
+        _, theirs = found(shown_blocks(spread(splits.held_out, PAIRS)))
+        unseen = relative_distance(theirs)
+    places = spaced(len(splits.train), MOST)[ours.row[:, 0]]
+    return Closeness(relative_distance(ours), unseen, rows, places)

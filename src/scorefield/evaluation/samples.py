@@ -126,16 +126,36 @@ def drawn(model: Model, drawing: Drawing, count: int, folder: Path) -> Generator
             np.save(temporary, shown(torch.cat(parts), model.spec).numpy(), allow_pickle=False)
 
 
-def kept(count: int, batch: int, folder: Path) -> Iterator[Tensor]:
-    """The samples of a set, a piece at a time, as features look at them.
+@dataclass(frozen=True)
+class Kept:
+    """A set of samples on disk, a piece at a time, as features look at them.
 
     Arguments:
         count: samples in the set.
         batch: samples in a piece.
         folder: where they are kept.
     """
-    for start, stop in pieces(count, batch):
-        yield torch.from_numpy(np.load(folder / _name(start, stop), allow_pickle=False))
+
+    count: int
+    batch: int
+    folder: Path
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start, stop in pieces(self.count, self.batch):
+            yield torch.from_numpy(np.load(self.folder / _name(start, stop), allow_pickle=False))
+
+    def some(self, places: Tensor) -> Tensor:
+        """A few of the samples.
+
+        Arguments:
+            places: which, shape (B,), int64.
+        """
+        rows = []
+        for place in places.tolist():
+            start = place - place % self.batch
+            path = self.folder / _name(start, min(start + self.batch, self.count))
+            rows.append(np.load(path, mmap_mode="r", allow_pickle=False)[place - start])
+        return torch.from_numpy(np.stack(rows))
 
 
 def pieces(count: int, batch: int) -> list[tuple[int, int]]:

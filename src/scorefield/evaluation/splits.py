@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ from torch import Tensor
 
 from scorefield.data.base import Data, Dataset
 from scorefield.errors import InputError
+from scorefield.evaluation.features import shown
+from scorefield.evaluation.figures import spaced
+
+BLOCK = 500  # samples looked at at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,16 @@ def halves(data: Data) -> tuple[Data, Data]:
     return first, second
 
 
+def spread(data: Data, most: int) -> Data:
+    """At most so many samples of a data set, evenly spaced.
+
+    Arguments:
+        data: the data set.
+        most: how many.
+    """
+    return data if len(data) <= most else part_of(data, spaced(len(data), most))
+
+
 def part_of(data: Data, rows: Tensor) -> Data:
     """Some samples of a data set.
 
@@ -97,3 +112,22 @@ def part_of(data: Data, rows: Tensor) -> Data:
     label = None if data.label is None else data.label[rows]
     caption = None if data.caption is None else tuple(data.caption[int(i)] for i in rows)
     return Part(label=label, spec=data.spec, caption=caption, whole=data, rows=rows)
+
+
+def shown_blocks(data: Data) -> Iterator[Tensor]:
+    """All real samples as features look at them, in blocks of bounded memory.
+
+    Arguments:
+        data: the real samples.
+    """
+    return (shown_rows(data, rows) for rows in torch.split(torch.arange(len(data)), BLOCK))
+
+
+def shown_rows(data: Data, rows: Tensor) -> Tensor:
+    """Real samples as features look at them.
+
+    Arguments:
+        data: the real samples.
+        rows: which, shape (B,), int64.
+    """
+    return shown(data.batch(rows)[0], data.spec)
