@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 
 from scorefield.errors import InputError
-from scorefield.evaluation import compared, figure_rows, read_result, verdict
+from scorefield.evaluation import caution, compared, figure_rows, read_result, verdict
 
 
 def one(value, floor=0.1):
@@ -102,6 +102,16 @@ def test_rows_of_the_table():
         ["Fréchet distance", "1.235 (0.7346 to 1.735)", "0.1", "lower"],
         ["x", "1e-07", "-", ""],
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "words"), [(0.12, "reads 12% of the real"), (0.99, ""), (None, "")]
+)
+def test_a_classifier_that_does_not_know_the_data_is_told(known, words):
+    told = caution(one(1.0) | {"classes": {"known": known}})
+    assert words in told
+    assert bool(told) == bool(words)
+    assert caution(one(1.0) | {"classes": None}) == ""
 
 
 @pytest.mark.parametrize("found", ["copies", "none found", "cannot tell"])

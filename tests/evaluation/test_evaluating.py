@@ -107,6 +107,7 @@ def test_digits_are_judged_by_their_classifier(of_images):
     assert about["data"]["floor"] == 24  # as many as there are samples
     assert of_images.floor["labels obeyed"].value > 0.9
     assert of_images.scores["labels obeyed"].value < 0.5  # the network is untrained
+    assert of_images.classes.known > 0.9
     assert sum(of_images.classes.samples) == sum(of_images.classes.held_out) == 24
     assert of_images.gallery.near.shape == of_images.gallery.nearest.shape == (16, 28, 28, 1)
 

@@ -11,13 +11,14 @@ from cyclopts import Parameter
 from scorefield import InputError, Model, load
 from scorefield.atomic import check_writable
 from scorefield.cli.options import Json, Number, Whole
-from scorefield.cli.output import bar, say, table
+from scorefield.cli.output import bar, remark, say, table
 from scorefield.cli.sample import chosen_sampling
 from scorefield.evaluation import (
     Drawing,
     Evaluation,
     Features,
     Result,
+    caution,
     evaluate,
     figure_rows,
     find_features,
@@ -162,6 +163,8 @@ def changed_recipe(model: Model, words: Sequence[str]) -> Recipe:
 
 def _tell(found: Result, out: Path, page: Path, *, as_json: bool) -> None:
     plain, about = found.plain(), found.about
+    if caution(plain):
+        remark(caution(plain), as_json=as_json, warning=True)
     if not as_json:
         features, data = about["features"], about["data"]
         table(["figure", "samples", "floor", "better"], figure_rows(plain))

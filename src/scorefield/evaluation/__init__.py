@@ -43,7 +43,7 @@ from scorefield.evaluation.result import Result, read_result, write_result
 from scorefield.evaluation.samples import Drawing
 from scorefield.evaluation.scores import Figure, Scores
 from scorefield.evaluation.sliced import sliced_wasserstein
-from scorefield.evaluation.table import figure_rows, verdict
+from scorefield.evaluation.table import caution, figure_rows, verdict
 
 __all__ = [
     "ChiSquare",
@@ -62,6 +62,7 @@ __all__ = [
     "Result",
     "Scores",
     "Stage",
+    "caution",
     "chi_square",
     "chi_square_two",
     "class_counts",

@@ -142,7 +142,7 @@ def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
     floor = yield from clock.timed("floor", _scored(reference, held_out, true))
     near = yield from clock.timed("nearest training samples", closeness(samples, splits))
     about = _about(model, asked, dataset, splits, reference) | {"seconds": clock.seconds}
-    classes, gallery = _histogram(reference, seen, held_out), _gallery(samples, splits, near)
+    classes, gallery = _histogram(seen, held_out, real), _gallery(samples, splits, near)
     yield Stage("done", 1.0, Result(about, scores, floor, classes, near.plain(), gallery))
 
 
@@ -208,15 +208,20 @@ def _likelihood(model: Model, data: Data) -> Generator[float, None, Figure]:
     return estimated("log-likelihood in nats", (float(nats.mean()), error), "higher")
 
 
-def _histogram(reference: Reference, seen: Seen, held_out: Seen) -> Histogram | None:
+def _histogram(seen: Seen, held_out: Seen, real: Data) -> Histogram | None:
     if seen.logits is None or held_out.logits is None:
         return None
-    classes = seen.logits.shape[1]
-    counts = [class_counts(one.argmax(1), classes) for one in (seen.logits, held_out.logits)]
-    names = reference.spec.class_names
-    if len(names) != classes:
-        names = tuple(map(str, range(classes)))
-    return Histogram(counts[0], counts[1], names)
+    read, classes = held_out.logits.argmax(1), seen.logits.shape[1]
+    alike, known = real.spec.classes == classes, None
+    if alike and real.label is not None:
+        known = float((read == real.label).double().mean())
+    names = real.spec.class_names if alike else ()
+    return Histogram(
+        class_counts(seen.logits.argmax(1), classes),
+        class_counts(read, classes),
+        names or tuple(map(str, range(classes))),
+        known,
+    )
 
 
 def _gallery(samples: Kept, splits: Splits, near: Closeness) -> Gallery:

@@ -15,13 +15,14 @@ from torch import Tensor
 from scorefield.atomic import whole_file
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
+from scorefield.evaluation.figures import MEANING
 from scorefield.evaluation.result import Histogram, Result
-from scorefield.evaluation.table import figure_rows, setting, verdict
+from scorefield.evaluation.table import caution, figure_rows, setting, verdict
 from scorefield.viz.images import image_grid
 from scorefield.viz.samples import picture
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; }
 td, th { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
@@ -40,6 +41,7 @@ WORDS = (
     "scorefield compare refuses them."
 )
 
+HEAD = ["figure", "samples", "floor", "better", "what it says"]
 PAIRS = (
     "pairs of a sample (left) and the training image nearest to it (right), the closest pairs first"
 )
@@ -74,7 +76,8 @@ def page(result: Result, spec: DataSpec, title: str) -> str:
         f"<h1>Evaluation of {name}</h1>",
         f"<p>{_introduction(about)}</p>",
         "<h2>Figures</h2>",
-        _table(["figure", "samples", "floor", "better"], figure_rows(result.plain())),
+        _table(HEAD, [[*row, MEANING[row[0]]] for row in figure_rows(result.plain())]),
+        f"<p><strong>{escape(caution(result.plain()))}</strong></p>",
         f"<p class='dim'>{escape(WORDS)}</p>",
         "<h2>Samples</h2>",
         _pictures(result, spec),
@@ -85,7 +88,10 @@ def page(result: Result, spec: DataSpec, title: str) -> str:
         parts.append(_figure(nearest_pairs(result), PAIRS))
     if result.classes is not None:
         parts += ["<h2>Classes that are read</h2>", _bars(result.classes)]
-    parts += ["<h2>How this was made</h2>", _table(["", ""], _facts(about))]
+    parts += [
+        "<h2>How this was made</h2>",
+        _table([], [[key, setting(value)] for key, value in about.items()]),
+    ]
     body = "\n".join(parts)
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{name}</title>"
@@ -103,14 +109,13 @@ def _introduction(about: dict[str, Any]) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    """A table; all but the first column of one with figures is set right."""
-    cells = ["".join(f"<th>{escape(word)}</th>" for word in head)] if any(head) else []
-    for first, *rest in rows:
-        kind = " class='n'" if any(head) else ""
-        cells.append(
-            f"<td>{escape(first)}</td>" + "".join(f"<td{kind}>{escape(r)}</td>" for r in rest)
-        )
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+    """A table; the numbers of one with figures are set right."""
+    lines = ["".join(f"<th>{escape(word)}</th>" for word in head)] if head else []
+    for row in rows:
+        right = [place in (1, 2) and bool(head) for place in range(len(row))]
+        cells = zip(row, right, strict=True)
+        lines.append("".join(f"<td{' class=n' * r}>{escape(word)}</td>" for word, r in cells))
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def _pictures(result: Result, spec: DataSpec) -> str:
@@ -163,8 +168,3 @@ def _bars(classes: Histogram) -> str:
         words = ", ".join(f"{share[place]:.1%}" for share in shares.values())
         rows.append(f"<tr><td>{escape(name)}</td><td>{bars}</td><td class='n'>{words}</td></tr>")
     return "<table>" + "".join(rows) + "</table><p class='dim'>blue: samples; gray: real</p>"
-
-
-def _facts(about: dict[str, Any]) -> list[list[str]]:
-    """Everything that is known of the evaluation, a line a fact."""
-    return [[key, setting(value)] for key, value in about.items()]

@@ -24,11 +24,13 @@ class Histogram:
         samples: of the samples.
         held_out: of the real samples that give the floor.
         names: what the classes are called, in order.
+        known: share of the real ones that are read as what they are; none if that is not known.
     """
 
     samples: tuple[int, ...]
     held_out: tuple[int, ...]
     names: tuple[str, ...]
+    known: float | None
 
 
 @dataclass(frozen=True)

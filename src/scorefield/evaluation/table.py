@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+KNOWN = 0.9  # share of real labels that a classifier reads if it knows the data
+
 
 def figure_rows(plain: Mapping[str, Any]) -> list[list[str]]:
     """The figures as rows: name, samples with interval, floor, which way is better.
@@ -56,6 +58,21 @@ def setting(value: object) -> str:
     if isinstance(value, float):
         return number(value)
     return "-" if value is None else str(value)
+
+
+def caution(plain: Mapping[str, Any]) -> str:
+    """What is to be said of a classifier that does not know the data; '' if it does.
+
+    Arguments:
+        plain: as `Result.plain` gives them.
+    """
+    known = (plain["classes"] or {}).get("known")
+    if known is None or known >= KNOWN:
+        return ""
+    return (
+        f"The classifier of '{plain['features']['name']}' reads {known:.0%} of the real labels: it does "
+        "not know these data. Its classes mean nothing here, and its distances little."
+    )
 
 
 def verdict(memory: Mapping[str, Any]) -> str:
