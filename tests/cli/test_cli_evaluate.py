@@ -67,6 +67,8 @@ def test_a_user_s_mistakes(work, capsys):
         (["points", "--features", "pixls"], "did you mean 'pixels'?"),
         (["points", "--features", "a.b:c"], "No module named 'a'"),
         (["points", "features.size=3"], "needs features to set"),
+        (["points", "--features", "a.b:c", "features.size=3"], "have no settings, got size"),
+        (["points", "--features", "pixels", "features.sise=3"], "features: 'sise'"),
         (["points", "-n", "15"], "at least 16 samples, got 15"),
         (["points", "-o", "a.txt"], "cannot write 'a.txt'; the ending is .json"),
         (["points", "--label", "1"], "knows no labels"),

@@ -37,17 +37,17 @@ def changed(keys, value):
 
 def test_figures_stand_side_by_side():
     head, rows = compared({"a": one(1.0), "b": changed(["steps"], 5)})
-    assert head == ["figure", "a", "b", "floor"]
+    assert head == ["figure", "a", "b", "floor", "better"]
     assert rows == [
-        ["steps", "20", "5", ""],
-        ["Fréchet distance (lower is better)", "1 (0.5 to 1.5)", "2 (1.5 to 2.5)", "0.1"],
+        ["steps", "20", "5", "", ""],
+        ["Fréchet distance", "1 (0.5 to 1.5)", "2 (1.5 to 2.5)", "0.1", "lower"],
     ]
 
 
 def test_samplers_are_named_with_their_settings():
     other = changed(["sampler"], {"kind": "ddim", "eta": 0.5})
     _, rows = compared({"a": one(1.0), "b": other})
-    assert rows[0] == ["sampler", "dpm++ order=2", "ddim eta=0.5", ""]
+    assert rows[0] == ["sampler", "dpm++ order=2", "ddim eta=0.5", "", ""]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from scorefield.data.toy import Moons
 from scorefield.errors import InputError
 from scorefield.evaluation import Drawing, Evaluation, evaluate, write_page
 from scorefield.evaluation.features import Pixels
+from scorefield.evaluation.figures import MEANING
 from scorefield.evaluation.neighbours import closeness
 from scorefield.evaluation.page import page
 from scorefield.evaluation.reference import drained
@@ -121,6 +122,7 @@ def test_a_page_needs_nothing_else(of_images, images, tmp_path):
     assert not re.search(r"https?://|<script|<link|url\(", text)
     for name in ("Fréchet distance", "precision", "labels obeyed"):
         assert f"<td>{name}</td>" in text
+        assert f"<td>{MEANING[name]}</td>" in text
 
 
 def test_a_page_of_points(of_points, points):
@@ -155,6 +157,15 @@ def test_data_that_are_not_the_model_s_are_refused(points, tmp_path):
     with pytest.raises(InputError, match=r"shape is \(1, 28, 28\), not \(2,\)"):
         list(evaluate(points, asked, tmp_path))
     assert list(tmp_path.iterdir()) == []
+    for size in (15, 16):
+        asked = Evaluation(drawing=DRAWING, count=16, data=Moons(size=size))
+        if size < 16:
+            with pytest.raises(
+                InputError, match="reference needs at least 16 real samples, got 15"
+            ):
+                list(evaluate(points, asked, tmp_path))
+        else:
+            assert result_of(evaluate(points, asked, tmp_path)).floor.count == 16
     with pytest.raises(InputError, match="at least 16 samples, got 15"):
         Evaluation(drawing=DRAWING, count=15)
 

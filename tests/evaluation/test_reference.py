@@ -1,7 +1,9 @@
 """Real samples as a reference: one unit, one distance that orders, and figures beside their floor."""
 
 import math
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from scorefield.data.toy import Moons
 from scorefield.errors import InputError
 from scorefield.evaluation import Reference, digit_features, frechet_distance
 from scorefield.evaluation.features import Digits, Pixels, shown
-from scorefield.evaluation.reference import few, spaced
+from scorefield.evaluation.figures import MEANING, class_figures, few, spaced
+from scorefield.evaluation.networks import Own
 from scorefield.evaluation.scores import Scores, estimated
 from scorefield.evaluation.splits import halves, part_of, splits_of
 
@@ -54,6 +57,7 @@ def test_real_images_get_the_best_of_all_figures(digits):
     assert real.count == 150
     names = [figure.name for figure in real.figures]
     assert names == [figure.name for figure in worse.figures]
+    assert set(names) <= MEANING.keys()
     assert {"Fréchet distance", "KID", "precision", "coverage", "labels obeyed"} <= set(names)
     for figure in real.figures:
         sign = {"lower": 1, "higher": -1}[figure.better]
@@ -124,6 +128,24 @@ def test_scores_know_their_names():
     assert "b" not in scores
     with pytest.raises(InputError, match="unknown figure 'b'"):
         _ = scores["b"]
+
+
+def test_a_classifier_of_other_classes_is_not_asked_for_labels(monkeypatch):
+    """As Inception, whose classes are those of ImageNet."""
+    own = SimpleNamespace(look=lambda x: (x.flatten(1)[:, :4].float(), x.flatten(1)[:, :3].float()))
+    monkeypatch.setitem(sys.modules, "own_features", own)
+    x = torch.randint(0, 256, (60, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
+    for classes in (2, 3):
+        data = described(x, torch.arange(60) % 2, classes=classes)
+        scores = Reference.of(Own("own_features:look"), data).score(*data.batch(torch.arange(40)))
+        assert ("labels obeyed" in scores) == (classes == 3)
+
+
+def test_a_single_class_has_no_classes_to_compare():
+    one = torch.tensor([[9.0, 0.0]]).expand(12, 2)
+    chance = torch.Generator().manual_seed(0)
+    names = [figure.name for figure in class_figures(one, one, None, chance)]
+    assert names == ["inception score", "classifier's confidence"]
 
 
 @pytest.mark.parametrize(("count", "most"), [(10, 3), (7, 7), (5, 100), (1, 1), (101, 100)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -141,11 +141,10 @@ def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
         if words:
             raise InputError(f"{words[0]} needs features to set, as in --features pixels")
         return None
-    features = find_features(name)
-    plain = {"features": to_dict(features)}
+    plain: dict[str, Any] = {"features": {}}
     for word in words:
         plain = override(plain, word)
-    return from_dict(type(features), plain["features"], "features")
+    return find_features(name, plain["features"])
 
 
 def changed_recipe(model: Model, words: Sequence[str]) -> Recipe:

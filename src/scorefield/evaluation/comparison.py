@@ -36,7 +36,7 @@ def compared(results: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[
     check_alike(results)
     first = next(iter(results.values()))
     rows = [
-        [key, *(setting(plain.get(key)) for plain in results.values()), ""]
+        [key, *(setting(plain.get(key)) for plain in results.values()), "", ""]
         for key in SETTINGS
         if len({setting(plain.get(key)) for plain in results.values()}) > 1
     ]
@@ -44,8 +44,8 @@ def compared(results: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[
         found = [plain["figures"].get(name) for plain in results.values()]
         floor = figure["floor"]
         cells = ["-" if one is None else ranged(one) for one in (*found, floor)]
-        rows.append([_named(name, figure["better"]), *cells])
-    return ["figure", *results, "floor"], rows
+        rows.append([name, *cells, figure["better"]])
+    return ["figure", *results, "floor", "better"], rows
 
 
 def check_alike(results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -75,7 +75,3 @@ def _at(plain: Mapping[str, Any], path: tuple[str, ...]) -> object:
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
-
-
-def _named(name: str, better: str) -> str:
-    return f"{name} ({better} is better)" if better else name

@@ -37,6 +37,7 @@ from scorefield.recipes.config import to_dict
 
 FEWEST = 16  # samples
 SHOWN, SUSPECTS = 64, 16  # samples in the gallery
+BARS = 100  # classes in a histogram
 LIKELY = 500  # held-out vectors whose log-likelihood is computed
 EXACT = 64  # numbers in a vector up to which its likelihood needs no random probes
 
@@ -209,7 +210,7 @@ def _likelihood(model: Model, data: Data) -> Generator[float, None, Figure]:
 
 
 def _histogram(seen: Seen, held_out: Seen, real: Data) -> Histogram | None:
-    if seen.logits is None or held_out.logits is None:
+    if seen.logits is None or held_out.logits is None or seen.logits.shape[1] > BARS:
         return None
     read, classes = held_out.logits.argmax(1), seen.logits.shape[1]
     alike, known = real.spec.classes == classes, None

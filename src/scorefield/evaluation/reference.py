@@ -13,31 +13,21 @@ from torch import Tensor
 
 from scorefield.data.base import Data, DataSpec
 from scorefield.errors import InputError
-from scorefield.evaluation.classes import (
-    chi_square_two,
-    class_counts,
-    confidence,
-    inception_score,
-    label_agreement,
-)
 from scorefield.evaluation.features import Features, Fitted, Seen, shown
-from scorefield.evaluation.fidelity import density_coverage, precision_recall
-from scorefield.evaluation.frechet import (
-    Gaussian,
-    frechet_from_moments,
-    frechet_infinity,
-    frechet_interval,
-    gaussian_of,
+from scorefield.evaluation.figures import (
+    class_figures,
+    few,
+    image_figures,
+    sliced_figure,
+    spaced,
+    vector_figures,
 )
-from scorefield.evaluation.kernels import energy_distance, kernel_distance, mmd
-from scorefield.evaluation.scores import ENERGY, FRECHET, Figure, Scores, estimated
-from scorefield.evaluation.sliced import sliced_wasserstein
+from scorefield.evaluation.frechet import Gaussian, frechet_from_moments, gaussian_of
+from scorefield.evaluation.kernels import energy_distance
+from scorefield.evaluation.scores import ENERGY, FRECHET, Figure, Scores
 
 MOST = 60_000  # reference samples that are looked at; of more, as many evenly spaced ones
-PAIRS = 10_000  # of either side where each sample is compared with each
 SOME = 2048  # samples that features are fitted to
-MANY = 512  # features beyond which a bootstrap takes minutes, and is made of fewer resamples
-ENOUGH = 16  # samples for each feature from which on a distance is extrapolated to endless ones
 
 T = TypeVar("T")
 
@@ -161,50 +151,15 @@ class Reference:
             labels: the class that each was asked for, shape (N,); none if there are none.
             seed: of resampling and of random projections.
         """
-        chance = torch.Generator().manual_seed(seed)
+        chance, real = torch.Generator().manual_seed(seed), self.seen
         if self.spec.is_image:
-            yield from self._of_images(seen.features, chance)
+            yield from image_figures(seen.features, real.features, self.gaussian, chance)
         else:
-            yield from self._of_vectors(seen.features)
-        few_seen, few_real = few(seen.features), few(self.seen.features)
-        wasserstein = sliced_wasserstein(few_seen, few_real, chance)
-        yield Figure("sliced Wasserstein", wasserstein, better="lower")
-        if seen.logits is not None and self.seen.logits is not None:
-            yield from self._of_classes(seen.logits, self.seen.logits, labels, chance)
-
-    def _of_images(self, features: Tensor, chance: torch.Generator) -> Iterator[Figure]:
-        resamples = 200 if features.shape[1] <= MANY else 30
-        interval = frechet_interval(features, self.gaussian, chance, resamples=resamples)
-        yield Figure(FRECHET, self.distance(features), interval.low, interval.high, "lower")
-        if len(features) >= ENOUGH * features.shape[1]:
-            endless = frechet_infinity(features, self.gaussian, chance)
-            yield estimated("Fréchet distance, N → ∞", endless, "lower")
-        some, real = few(features), few(self.seen.features)
-        yield estimated("KID", kernel_distance(some, real, chance), "lower")
-        real = few(self.seen.features, len(some))  # as many of either, so that real ones get near 1
-        fidelity = precision_recall(some, real)
-        yield Figure("precision", fidelity.precision, better="higher")
-        yield Figure("recall", fidelity.recall, better="higher")
-        cover = density_coverage(some, real)
-        yield Figure("density", cover.density, better="higher")
-        yield Figure("coverage", cover.coverage, better="higher")
-
-    def _of_vectors(self, features: Tensor) -> Iterator[Figure]:
-        some, real = few(features), few(self.seen.features)
-        yield estimated(ENERGY, energy_distance(some, real), "lower")
-        yield estimated("MMD²", mmd(some, real), "lower")
-
-    def _of_classes(
-        self, logits: Tensor, real: Tensor, labels: Tensor | None, chance: torch.Generator
-    ) -> Iterator[Figure]:
-        yield estimated("inception score", inception_score(logits, chance), "higher")
-        yield estimated("classifier's confidence", confidence(logits), "higher", most=1.0)
-        read = logits.argmax(1)
-        if labels is not None:
-            yield estimated("labels obeyed", label_agreement(read, labels), "higher", most=1.0)
-            return
-        counts = [class_counts(one.argmax(1), logits.shape[1]) for one in (logits, real)]
-        yield Figure("classes, χ² p-value", chi_square_two(*counts).p)
+            yield from vector_figures(seen.features, real.features)
+        yield sliced_figure(seen.features, real.features, chance)
+        if seen.logits is not None and real.logits is not None:
+            known = real.logits.shape[1] == self.spec.classes  # or the classifier's are others
+            yield from class_figures(seen.logits, real.logits, labels if known else None, chance)
 
 
 def referring(features: Features, data: Data) -> Generator[float, None, Reference]:
@@ -249,27 +204,6 @@ def drained(work: Generator[object, None, T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
-
-
-def spaced(count: int, most: int) -> Tensor:
-    """At most so many numbers below a count, evenly spaced, shape (min(count, most),), int64.
-
-    Arguments:
-        count: how many there are.
-        most: how many to take.
-    """
-    taken = min(count, most)
-    return torch.arange(taken) * count // taken
-
-
-def few(rows: Tensor, most: int = PAIRS) -> Tensor:
-    """Evenly spaced rows, few enough that each can be compared with each.
-
-    Arguments:
-        rows: shape (N, ...).
-        most: how many.
-    """
-    return rows if len(rows) <= most else rows[spaced(len(rows), most)]
 
 
 def joined(parts: list[Seen]) -> Seen:

@@ -66,14 +66,14 @@ def splits_of(dataset: Dataset) -> Splits:
         dataset: the data set.
 
     Raises:
-        InputError: when the training split cannot be loaded, or has fewer than 4 samples.
+        InputError: when the training split cannot be loaded, or has a single sample.
     """
     train = dataset.load("train")
     try:
         test = dataset.load("test")
     except InputError as error:
-        if len(train) < 4:
-            raise InputError(f"an evaluation needs at least 4 samples, got {len(train)}") from error
+        if len(train) < 2:
+            raise InputError(f"halves need at least 2 samples, got {len(train)}") from error
         first, second = halves(train)
         words = f"reference and floor are two halves of the training data ({error})"
         return Splits(train, first, second, False, words)
