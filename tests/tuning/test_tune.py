@@ -13,7 +13,7 @@ from scorefield.recipes import Sampling, find_recipe
 from scorefield.samplers.base import sample
 from scorefield.samplers.residual import GaussianResidual
 from scorefield.tuning import Purse, own_setting, parse_purse, tune, verdict
-from scorefield.tuning.settings import WAYS, evaluations, settings_at
+from scorefield.tuning.settings import evaluations, settings_at, ways
 from scorefield.tuning.tune import LEVELS, guidances_of
 
 
@@ -56,8 +56,8 @@ class Counted(Denoiser):
 
 @pytest.mark.parametrize("level", [5, 10, 23, 40])
 def test_settings_take_what_they_may_and_say_how_much(exact, level):
-    offered = settings_at(level, moments=True, guidances=(None,))
-    assert len(offered) == sum(way.least <= level for way in WAYS)
+    offered = settings_at(level, ways(image=False), moments=True)
+    assert len(offered) == len(set(offered)) == sum(way.least <= level for way in ways(image=True))
     for setting in offered:
         counted = Counted(exact.denoiser)
         sample(counted, (2, 2), setting.sampling.sampler, setting.sampling.steps)
@@ -69,14 +69,18 @@ def test_guidance_costs_two_evaluations_but_at_0_and_1():
     plain = Sampling(steps=9)
     costs = {w: evaluations(replace(plain, guidance=w)) for w in (None, 0.0, 1.0, 1.5, -1.0)}
     assert costs == {None: 9, 0.0: 9, 1.0: 9, 1.5: 18, -1.0: 18}
-    led = [s for s in settings_at(20, moments=True, guidances=(None, 1.5)) if s.sampling.guidance]
+    led = [
+        s
+        for s in settings_at(20, ways(image=True), moments=True, guidances=(None, 1.5))
+        if s.sampling.guidance
+    ]
     assert led
     assert {s.sampling.steps for s in led if s.sampling.sampler.evaluations_per_step == 1} >= {10}
     assert all(s.evaluations <= 20 for s in led)
 
 
 def test_what_a_model_cannot_do_is_not_offered(exact):
-    needs = [s.sampling.sampler.needs for s in settings_at(20, moments=False, guidances=(None,))]
+    needs = [s.sampling.sampler.needs for s in settings_at(20, ways(image=True), moments=False)]
     assert needs
     assert not any(needs)
     assert guidances_of(exact) == (None,)

@@ -34,7 +34,7 @@ class Bootstrap:
         self.judge = judge
         self.known: dict[tuple[Setting, int], list[float]] = {}
 
-    def distances(self, entry: Entry, count: int, resamples: int = RESAMPLES) -> Tensor:
+    def distances(self, entry: Entry, count: int, resamples: int) -> Tensor:
         """The distance of resamples of a setting's first samples, shape (R,).
 
         Arguments:
@@ -50,16 +50,20 @@ class Bootstrap:
         ]
         return torch.tensor(found[:resamples], dtype=torch.float64)
 
-    def lead(self, best: Entry, other: Entry, resamples: int = RESAMPLES) -> Tensor:
+    def lead(self, best: Entry, other: Entry) -> Tensor:
         """How much nearer to the data one setting is than another, by resample, shape (R,).
+
+        A lead that a few resamples show to be clear is not looked into further: R is 20 then, and else 100.
 
         Arguments:
             best: the one.
             other: the other.
-            resamples: R.
         """
         count = min(len(best.features), len(other.features))
-        theirs, own = (self.distances(entry, count, resamples) for entry in (other, best))
+        for resamples in (PILOT, RESAMPLES):
+            theirs, own = (self.distances(entry, count, resamples) for entry in (other, best))
+            if float((theirs - own).mean()) > CLEAR * float((theirs - own).std()):
+                break
         return theirs - own
 
     def beats(self, best: Entry, other: Entry) -> Tensor:
@@ -69,10 +73,8 @@ class Bootstrap:
             best: the one.
             other: the other.
         """
-        first = self.lead(best, other, PILOT)
-        if float(first.mean()) > CLEAR * float(first.std()):
-            return torch.ones(RESAMPLES, dtype=torch.bool)
-        return self.lead(best, other) >= 0
+        lead = self.lead(best, other)
+        return torch.ones(RESAMPLES, dtype=torch.bool) if len(lead) == PILOT else lead >= 0
 
     def sureness(self, best: Entry, others: Sequence[Entry]) -> float:
         """The share of resamples in which a setting beats every other.
@@ -110,4 +112,4 @@ class Bootstrap:
         Arguments:
             entry: the setting.
         """
-        return NORMAL * float(self.distances(entry, len(entry.features)).std())
+        return NORMAL * float(self.distances(entry, len(entry.features), RESAMPLES).std())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -36,7 +37,8 @@ def front_picture(tuned: Tuned, title: str = "") -> Image.Image:
     dropped = [p for p in tuned.points if p.apart is None]
     axes.scatter(*_places(dropped), s=18, facecolors="none", edgecolors=OTHERS, label="dropped")
     _with_bars(axes, [p for p in last if not p.on_front], OTHERS, "drawn to the end")
-    axes.step(*_places(front), where="post", color=FRONT, linewidth=1.2)
+    level = replace(front[-1], evaluations=max(p.evaluations for p in last))
+    axes.step(*_places([*front, level]), where="post", color=FRONT, linewidth=1.2)
     _with_bars(axes, front, FRONT, "best for so many evaluations")
     for point in front:
         at, words = (point.evaluations, point.distance), brief(point.sampling)

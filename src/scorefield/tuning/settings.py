@@ -34,8 +34,7 @@ class Way:
 
 
 # In the order in which they are taken up: a small budget tries the first of them.
-WAYS = (
-    Way(GaussianResidual(final="denoise")),
+OTHERS = (
     Way(DPMSolverPP(UniformLogSNR())),
     Way(UniPC(UniformLogSNR())),
     Way(SDEDPMSolverPP(UniformLogSNR())),
@@ -44,7 +43,6 @@ WAYS = (
     Way(IPNDM(Karras())),
     Way(DPMSolverPP(Karras())),
     Way(SASolver(UniformLogSNR(), tau=0.5)),
-    Way(GaussianResidual(final="integrate")),
     Way(DDIM(UniformTime())),
     Way(Heun(Karras()), 9),
     Way(DEIS(UniformLogSNR())),
@@ -93,22 +91,34 @@ def evaluations(sampling: Sampling) -> int:
     return each * (sampler.evaluations_per_step * (sampling.steps - 1) + extra + 1)
 
 
-def settings_at(level: int, *, moments: bool, guidances: Sequence[float | None]) -> list[Setting]:
+def ways(image: bool) -> tuple[Way, ...]:
+    """All that is tried: an image's last noise is best left to the network, a vector's to the flow.
+
+    Arguments:
+        image: whether samples are images.
+    """
+    first, last = (Way(GaussianResidual(final=final)) for final in ("denoise", "integrate"))
+    return (first, *OTHERS, last) if image else (last, *OTHERS, first)
+
+
+def settings_at(
+    level: int, known: Sequence[Way], *, moments: bool, guidances: Sequence[float | None] = (None,)
+) -> list[Setting]:
     """What can be done with a number of network evaluations, the most promising first.
 
     Arguments:
         level: network evaluations a sample, at most.
+        known: what is tried, the most promising first.
         moments: whether the model knows its data's moments.
         guidances: what to try of those.
     """
     ranked = sorted(
         (place + 4 * number, number, place)
-        for place in range(len(WAYS))
+        for place in range(len(known))
         for number in range(len(guidances))
     )
-    made = (_made(WAYS[place], level, guidances[number]) for _, number, place in ranked)
-    known = [one for one in made if one and (moments or not one.sampling.sampler.needs)]
-    return list(dict.fromkeys(known))
+    made = (_made(known[place], level, guidances[number]) for _, number, place in ranked)
+    return [one for one in made if one and (moments or not one.sampling.sampler.needs)]
 
 
 def _made(way: Way, level: int, guidance: float | None) -> Setting | None:

@@ -17,12 +17,12 @@ from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Sampling
 from scorefield.tuning.judge import Judge
 from scorefield.tuning.race import Purse, Standing, race
-from scorefield.tuning.settings import GUIDANCES, Setting, evaluations, settings_at
+from scorefield.tuning.settings import GUIDANCES, Setting, evaluations, settings_at, ways
 
 LEVELS = (5, 10, 20, 40)  # network evaluations that are tried if none are asked for
 FEWEST = 3  # that can be asked for
 DEAR = 2  # times the highest level: beyond it the model's own setting is not drawn along
-RACE = 0.9  # share of a time that is for the race; the rest is for its verdict
+RACE = 0.8  # share of a time that is for the race; the rest is for its verdict
 
 
 def tune(
@@ -45,9 +45,9 @@ def tune(
     if asked is not None and asked < FEWEST:
         raise InputError(f"evaluations must be at least {FEWEST}, got {asked}")
     levels = LEVELS if asked is None else _levels(asked)
-    guidances = guidances_of(model)
+    known, guidances = ways(model.spec.is_image), guidances_of(model)
     moments = model.denoiser.moments is not None
-    offered = {n: settings_at(n, moments=moments, guidances=guidances) for n in levels}
+    offered = {n: settings_at(n, known, moments=moments, guidances=guidances) for n in levels}
     own = own_setting(model)
     stays = [own] if 0 < own.evaluations <= DEAR * max(levels) else []
 
