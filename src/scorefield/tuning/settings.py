@@ -18,6 +18,7 @@ from scorefield.samplers.restart import Restart
 from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
 
 GUIDANCES = (None, 1.5, 2.5)
+GUIDED = 2  # places down the list that the next guidance of the same sampler is taken up
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def settings_at(
         guidances: what to try of those.
     """
     ranked = sorted(
-        (place + 4 * number, number, place)
+        (place + GUIDED * number, number, place)
         for place in range(len(known))
         for number in range(len(guidances))
     )
