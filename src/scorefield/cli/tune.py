@@ -75,6 +75,8 @@ def tune_run(
         if out.suffix != ".png":
             raise InputError(f"cannot write '{out.name}'; the ending is .png")
         check_writable(out)
+    if not dry_run:
+        check_writable(Path(run))
     of_data, of_features, others = sorted_words(overrides)
     if others:
         raise InputError(f"tune finds the sampling itself, got {' '.join(others)}")
@@ -91,12 +93,12 @@ def tune_run(
     note = {**tuned.note(), "features": judge.name, "seed": seed, "scorefield": __version__}
     if not dry_run:
         store_sampling(run, tuned.winner.sampling, note)
-    if out is not None:
-        save_image(front_picture(tuned, run), out)
     if as_json:
         say("", as_json=True, **_facts(tuned, note, run, dry_run))
     else:
         _tell(tuned, run, dry_run)
+    if out is not None:
+        save_image(front_picture(tuned, run), out)
 
 
 def _facts(tuned: Tuned, note: dict[str, Any], run: str, dry_run: bool) -> dict[str, Any]:
