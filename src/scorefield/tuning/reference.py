@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from scorefield.data.base import Dataset
 from scorefield.evaluation.choice import features_for
 from scorefield.evaluation.features import Features
-from scorefield.evaluation.reference import Reference, spaced
+from scorefield.evaluation.reference import Reference
 from scorefield.evaluation.splits import part_of
 from scorefield.models.model import Model
 
@@ -67,5 +68,6 @@ def judge_of(
         InputError: when the data are not at hand, or features do not fit them.
     """
     real = (data or model.recipe.data).load("train")
-    rows = spaced(len(real), IMAGES if real.spec.is_image else VECTORS)
+    most = min(len(real), IMAGES if real.spec.is_image else VECTORS)
+    rows = torch.arange(most) * len(real) // most  # evenly spaced
     return ByReference(Reference.of(features or features_for(real.spec), part_of(real, rows)))
