@@ -142,6 +142,14 @@ def test_tiff_of_16_bits_as_its_specification_says(tmp_path, order):
     assert abs(small.mean() - DEEP.mean()) < 2000
 
 
+def test_a_filter_that_overshoots_does_not_wrap_around(tmp_path):
+    edge = np.broadcast_to(np.where(np.arange(8) < 4, 0, 65535), (8, 8)).astype(np.uint16)
+    write(tmp_path, {"a.png": edge, "b.png": edge.T.copy()})
+    got = pixels(loaded(tmp_path, size=32))[0, 0]
+    assert (got[:, :14] < 10_000).all()
+    assert (got[:, 18:] > 55_000).all()
+
+
 def test_channels(tmp_path):
     alpha = np.where(np.arange(5) < 2, 0, 255) + np.zeros((12, 7, 1), int)
     rgba = np.concatenate([RGB, alpha[..., None].astype(np.uint8)], 3)
@@ -505,6 +513,14 @@ def test_what_was_seen_is_remembered_until_something_changes(tmp_path, monkeypat
     for path in (cache / "surveys").iterdir():
         path.write_text("{")
     assert [seen(), seen()] == [True, False]
+
+
+def test_what_was_seen_of_one_split_is_not_taken_for_another(tmp_path):
+    write(tmp_path, numbered(RGB))
+    for holdout in (0.2, 0.4, 0.8):
+        for split in ("train", "test"):
+            one, other = (loaded(tmp_path, split, holdout=holdout, memory=m) for m in (0.0, 1.0))
+            assert one.spec == other.spec
 
 
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
