@@ -123,6 +123,13 @@ def test_budgets_that_are_none(words):
         parse_purse(words)
 
 
+def test_a_time_runs_while_the_data_are_looked_at(exact, frechet):
+    assert parse_purse("60s").after(20) == Purse(seconds=40.0)
+    assert Purse(samples=100).after(20) == Purse(samples=100)
+    with pytest.raises(InputError, match="budget is too small: it buys 0 samples"):
+        next(tune(exact, frechet, parse_purse("60s").after(70), asked=4))
+
+
 def test_too_few_evaluations(exact, frechet):
     with pytest.raises(InputError, match="evaluations must be at least 3, got 2"):
         tune(exact, frechet, Purse(samples=1000), asked=2)

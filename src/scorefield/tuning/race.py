@@ -189,4 +189,4 @@ class _Meter:
             return (self.purse.samples - self.samples) / len(settings)
         passed = self.clock() - self.begin
         each = passed / self.evaluations * sum(s.evaluations for s in settings)
-        return ((self.purse.seconds or 0.0) - passed) / each
+        return max((self.purse.seconds or 0.0) - passed, 0.0) / each
