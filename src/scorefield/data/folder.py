@@ -62,7 +62,7 @@ class Folder(Dataset):
         check_share(self.holdout)
         if self._size is not None and min(self._size) < 1:
             raise InputError(
-                f"size must be at least 1, or 0 to keep the pictures', got {self.size}"
+                f"size must be at least 1, or 0 to keep the pictures' own, got {self.size}"
             )
         for name in ("memory", "workers"):
             if not getattr(self, name) >= 0:
