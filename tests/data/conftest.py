@@ -6,10 +6,12 @@ import hashlib
 import http.server
 import struct
 import threading
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scorefield.data import published
 from scorefield.data.idx_sets import FILES
@@ -114,3 +116,39 @@ def site(monkeypatch):
         yield site
         server.shutdown()
         thread.join()
+
+
+def png_bytes(array, kind, depth, *chunks):
+    """A PNG as its specification says: signature, IHDR, other chunks, IDAT of unfiltered rows, IEND."""
+    raw = array.astype(">u2" if depth == 16 else "u1")
+    rows = b"".join(b"\0" + row.tobytes() for row in raw)
+    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], depth, kind, 0, 0, 0)
+    parts = (b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts
+    )
+
+
+@pytest.fixture
+def png():
+    return png_bytes
+
+
+def save_files(folder, files):
+    """Files by name: bytes, text, or arrays that Pillow writes."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, np.ndarray):
+            Image.fromarray(content).save(path)
+        elif isinstance(content, Image.Image):
+            content.save(path)
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+@pytest.fixture
+def save():
+    return save_files
