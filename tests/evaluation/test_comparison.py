@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 
 from scorefield.errors import InputError
-from scorefield.evaluation import caution, compared, figure_rows, read_result, verdict
+from scorefield.evaluation import caution, compared, figure_rows, floor_words, read_result, verdict
 
 
 def one(value, floor=0.1):
@@ -112,6 +112,13 @@ def test_a_classifier_that_does_not_know_the_data_is_told(known, words):
     assert words in told
     assert bool(told) == bool(words)
     assert caution(one(1.0) | {"classes": None}) == ""
+
+
+def test_a_floor_of_fewer_samples_is_told():
+    assert floor_words(one(1.0)) == (
+        "50 real samples, which are all there are: of fewer samples it is higher; s"
+    )
+    assert floor_words(one(1.0) | {"count": 50}) == "50 real samples; s"
 
 
 @pytest.mark.parametrize("found", ["copies", "none found", "cannot tell"])

@@ -22,6 +22,7 @@ from scorefield.evaluation import (
     evaluate,
     figure_rows,
     find_features,
+    floor_words,
     nearest_pairs,
     verdict,
     write_page,
@@ -165,10 +166,10 @@ def _tell(found: Result, out: Path, page: Path, *, as_json: bool) -> None:
     if caution(plain):
         remark(caution(plain), as_json=as_json, warning=True)
     if not as_json:
-        features, data = about["features"], about["data"]
+        features = about["features"]
         table(["figure", "samples", "floor", "better"], figure_rows(plain))
         print(f"features: {features['name']} ({features['hash']})")
-        print(f"floor: {data['floor']:,} real samples; {data['splits']}")
+        print(f"floor: {floor_words(about)}")
         print(f"copies: {verdict(found.memory)}")
     seconds = sum(about["seconds"].values())
     say(

@@ -43,7 +43,7 @@ from scorefield.evaluation.result import Result, read_result, write_result
 from scorefield.evaluation.samples import Drawing
 from scorefield.evaluation.scores import Figure, Scores
 from scorefield.evaluation.sliced import sliced_wasserstein
-from scorefield.evaluation.table import caution, figure_rows, verdict
+from scorefield.evaluation.table import caution, figure_rows, floor_words, verdict
 
 __all__ = [
     "ChiSquare",
@@ -76,6 +76,7 @@ __all__ = [
     "features_for",
     "figure_rows",
     "find_features",
+    "floor_words",
     "frechet_distance",
     "frechet_from_moments",
     "frechet_infinity",

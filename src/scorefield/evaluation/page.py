@@ -17,7 +17,7 @@ from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.evaluation.figures import MEANING
 from scorefield.evaluation.result import Histogram, Result
-from scorefield.evaluation.table import caution, figure_rows, setting, verdict
+from scorefield.evaluation.table import caution, figure_rows, floor_words, setting, verdict
 from scorefield.viz.images import image_grid
 from scorefield.viz.samples import picture
 
@@ -104,7 +104,7 @@ def _introduction(about: dict[str, Any]) -> str:
     return escape(
         f"{about['count']:,} samples, drawn with the sampler {about['sampler']['kind']} in "
         f"{about['steps']} steps, compared with {data['reference']:,} real ones in the features "
-        f"'{features['name']}'. The {data['splits']}; the floor is that of {data['floor']:,} real samples."
+        f"'{features['name']}'. The floor is that of {floor_words(about)}."
     )
 
 

@@ -75,6 +75,18 @@ def caution(plain: Mapping[str, Any]) -> str:
     )
 
 
+def floor_words(about: Mapping[str, Any]) -> str:
+    """Where the floor comes from.
+
+    Arguments:
+        about: what was evaluated and how, as `Result` has it.
+    """
+    data = about["data"]
+    fewer = data["floor"] < about["count"]
+    note = ", which are all there are: of fewer samples it is higher" if fewer else ""
+    return f"{data['floor']:,} real samples{note}; {data['splits']}"
+
+
 def verdict(memory: Mapping[str, Any]) -> str:
     """What is to be said of repeated training samples.
 
