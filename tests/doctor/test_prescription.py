@@ -191,7 +191,8 @@ def test_speed_is_measured_once_and_counted_after(digits):
         return 120.0
 
     pace, base = Pace(digits.spec, measure), RECIPES["digits"]
-    wide = dataclasses.replace(base, network=dataclasses.replace(base.network, width=96))
+    twice = dataclasses.replace(base.network, width=2 * base.network.width)
+    wide = dataclasses.replace(base, network=twice)
     assert pace.rate(base) == pytest.approx(120.0)
     ratio = operations(wide.network, digits.spec) / operations(base.network, digits.spec)
     assert 3.5 < ratio < 4  # in proportion to the square of the width, nearly
