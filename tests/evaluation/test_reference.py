@@ -60,14 +60,16 @@ def test_real_images_get_the_best_of_all_figures(digits):
     assert set(names) <= MEANING.keys()
     assert {"Fréchet distance", "KID", "precision", "coverage", "labels obeyed"} <= set(names)
     for figure in real.figures:
-        sign = {"lower": 1, "higher": -1}[figure.better]
-        if figure.name != "recall":  # noise is anywhere, and so has much of the data in reach
+        sign = {"lower": 1, "higher": -1, "": 0}[figure.better]
+        if (
+            sign and figure.name != "recall"
+        ):  # noise is anywhere, and so has much of the data in reach
             assert sign * worse[figure.name].value > sign * figure.value, figure.name
     assert real["labels obeyed"].value > 0.99
     assert real["Fréchet distance"].low < real["Fréchet distance"].value
 
 
-def test_classes_are_counted_where_none_were_asked_for(digits):
+def test_classes_are_held_to_real_ones_where_none_were_asked_for(digits):
     _, reference, x, label = digits
     logits, real = reference.look(x).logits, reference.seen.logits
     chance = torch.Generator().manual_seed(0)
@@ -78,6 +80,20 @@ def test_classes_are_counted_where_none_were_asked_for(digits):
     assert of_all["classes, χ² p-value"] > 1e-3
     assert of_five["classes, χ² p-value"] < 1e-6
     assert "labels obeyed" not in of_all
+
+
+def test_classes_are_held_to_those_that_were_asked_for(digits):
+    _, reference, x, label = digits
+    logits, real = reference.look(x).logits, reference.seen.logits
+    chance = torch.Generator().manual_seed(0)
+    right, wrong = (
+        {figure.name: figure.value for figure in class_figures(logits, real, asked, chance)}
+        for asked in (label, label % 2)
+    )
+    assert right["classes, χ² p-value"] > 0.99  # labels are kept, so that only misreadings differ
+    assert wrong["classes, χ² p-value"] < 1e-6
+    one = class_figures(logits, real, torch.zeros_like(label), chance)
+    assert "classes, χ² p-value" not in [figure.name for figure in one]
 
 
 def test_the_same_seed_gives_the_same_figures(moons):

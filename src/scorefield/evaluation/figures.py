@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.evaluation.classes import (
+    chi_square,
     chi_square_two,
     class_counts,
     confidence,
@@ -44,7 +45,7 @@ MEANING = {
     "inception score": "whether each is of one class and all are of many; it knows nothing of the data",
     "classifier's confidence": "how sure the classifier is of what it reads",
     "labels obeyed": "share of samples that are read as the class that was asked for",
-    "classes, χ² p-value": "how often chance alone makes classes as unlike those of real samples",
+    "classes, χ² p-value": "how often chance makes classes as unlike those asked for, or the real ones",
     "log-likelihood in nats": "mean log-density that the model gives held-out samples, in its units",
 }
 
@@ -116,15 +117,15 @@ def class_figures(
     """
     yield estimated("inception score", inception_score(logits, chance), "higher")
     yield estimated("classifier's confidence", confidence(logits), "higher", most=1.0)
+    read = logits.argmax(1)
     if labels is not None:
-        obeyed = label_agreement(logits.argmax(1), labels)
-        yield estimated("labels obeyed", obeyed, "higher", most=1.0)
-        return
-    counts = [class_counts(one.argmax(1), one.shape[1]) for one in (logits, real)]
-    if (
-        sum(map(any, zip(*counts, strict=True))) > 1
-    ):  # of a single class there is nothing to compare
-        yield Figure("classes, χ² p-value", chi_square_two(*counts).p)
+        yield estimated("labels obeyed", label_agreement(read, labels), "higher", most=1.0)
+    classes = logits.shape[1]
+    counts = class_counts(read, classes)
+    like = class_counts(real.argmax(1) if labels is None else labels, classes)
+    if sum(map(bool, like)) > 1:  # with a single class there is nothing to compare
+        found = chi_square_two(counts, like) if labels is None else chi_square(counts, like)
+        yield Figure("classes, χ² p-value", found.p)
 
 
 def spaced(count: int, most: int) -> Tensor:
