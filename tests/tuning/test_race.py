@@ -77,6 +77,19 @@ def test_the_purse_is_spent_and_not_overdrawn(offset, purse):
     assert last.share == pytest.approx(spent)
 
 
+def test_a_machine_that_gets_faster_is_used_to_the_end(offset):
+    class Faster(Planted):
+        def __call__(self, sampling, first, count):
+            before, x = self.passed, super().__call__(sampling, first, count)
+            self.passed = before + (self.passed - before) / (4 if first else 1)
+            return x
+
+    draw = Faster()
+    last = finished(draw, offset, Purse(seconds=300.0))
+    assert 0.95 < draw.passed / 300 <= 1
+    assert last.share > 0.95
+
+
 def test_samples_are_drawn_once_and_in_order(offset):
     draw = Planted()
     last = finished(draw, offset, Purse(samples=5000))

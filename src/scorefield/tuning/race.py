@@ -109,6 +109,7 @@ def race(
     probe = [*stays, *(s for some in levels.values() for s in some)][0]
     draw(probe.sampling, 0, FEWEST)  # to see how long an evaluation takes
     meter.spend(probe, FEWEST)
+    meter.lap()
     size = _size(levels, stays, meter)
     alive = {level: [s for s in some[:size] if s not in stays] for level, some in levels.items()}
     field: dict[Setting, Entry] = {}
@@ -125,6 +126,7 @@ def race(
             words = f"{type(setting.sampling.sampler).__name__}, {setting.evaluations} evaluations"
             yield Standing(min(meter.share, 1.0), words, tuple(field.values()), tuple(racing))
         count += more
+        meter.lap()
         if turn + 1 < rounds:
             alive = {level: _better(some, field) for level, some in alive.items()}
 
@@ -172,10 +174,17 @@ class _Meter:
     def __init__(self, purse: Purse, clock: Callable[[], float]) -> None:
         self.purse, self.clock = purse, clock
         self.begin, self.samples, self.evaluations = clock(), 0, 0
+        self.last, self.pace = (self.begin, 0), 0.0  # since when, and seconds an evaluation before
 
     def spend(self, setting: Setting, samples: int) -> None:
         self.samples += samples
         self.evaluations += samples * setting.evaluations
+
+    def lap(self) -> None:
+        """Measure the pace anew: larger batches are faster, and a machine may be busy for a while."""
+        (since, before), now = self.last, self.clock()
+        self.pace = (now - since) / (self.evaluations - before)
+        self.last = now, self.evaluations
 
     @property
     def share(self) -> float:
@@ -187,6 +196,5 @@ class _Meter:
         """Samples of each of these that what is left buys."""
         if self.purse.samples is not None:
             return (self.purse.samples - self.samples) / len(settings)
-        passed = self.clock() - self.begin
-        each = passed / self.evaluations * sum(s.evaluations for s in settings)
-        return max((self.purse.seconds or 0.0) - passed, 0.0) / each
+        left = (self.purse.seconds or 0.0) - (self.clock() - self.begin)
+        return max(left, 0.0) / (self.pace * sum(s.evaluations for s in settings))
