@@ -1,18 +1,18 @@
 """The sampler, steps, grid, noise and guidance that suit a model, found on a budget.
 
-Settings of a fixed list race by successive halving (`race`). optuna's TPE, by ask and tell over samplers, grids
-and their numbers, was tried against it on four exact problems (Gaussian mixtures in 2 and 8 dimensions on VP, VE
-and flow paths, two with a smooth error in the denoiser) at 6, 12 and 20 evaluations, from the same number of
-network evaluations. What the winner's energy distance has beyond the floor, and 5·10⁻⁴, geometric mean over
-the problems and four seeds, halving = 1:
+Settings of a fixed list race by successive halving (`race`). optuna's TPE, by ask and tell over
+samplers, grids and their numbers, was tried against it on four exact problems (Gaussian mixtures in 2
+and 8 dimensions on VP, VE and flow paths, two with a smooth error in the denoiser) at 6, 12 and 20
+evaluations, from the same number of network evaluations. What the winner's energy distance has beyond
+the floor, and 5·10⁻⁴, geometric mean over the problems and four seeds, halving = 1:
 
     samples in all                          2000   8000
     TPE                                     1.89   1.38
     TPE, pruned by successive halving       2.01   1.42
     half on the list, half on TPE from it   1.05   0.99
 
-So the list is kept, and nothing depends on optuna. It knows what the project's benchmarks know of samplers; a
-search that starts from nothing pays for learning it.
+So the list is kept, and nothing depends on optuna. It knows what the project's benchmarks know of
+samplers; a search that starts from nothing pays for learning it.
 """
 
 from __future__ import annotations
