@@ -98,6 +98,7 @@ PAIR = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "mirrored"),
     [
