@@ -47,6 +47,14 @@ def test_what_was_asked_for_is_in_the_result(work, run, strict):
     assert (work / "points/evaluation").is_dir()
 
 
+def test_a_function_in_the_folder_one_is_in(work, run):
+    (work / "halves_of.py").write_text(
+        "def all(x):\n    return x.flatten(1) / 2\n", encoding="utf-8"
+    )
+    text = "\n".join(run("evaluate", "points", *FEW, "--features", "halves_of:all"))
+    assert "features: halves_of:all (" in text
+
+
 def test_evaluations_are_compared(work, run, capsys):
     for steps, name in ((2, "a.json"), (3, "b.json")):
         run("evaluate", "points", *FEW[:-1], steps, "-o", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,6 +143,8 @@ def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
         if words:
             raise InputError(f"{words[0]} needs features to set, as in --features pixels")
         return None
+    if ":" in name:
+        sys.path.insert(0, "")  # a module of the user's own lies where they are
     plain: dict[str, Any] = {"features": {}}
     for word in words:
         plain = override(plain, word)
