@@ -78,6 +78,6 @@ def test_strict_names_the_data_that_have_it(here, capsys):
     assert main(["train", "moons", "--budget", "1step", "-o", "run", "--strict"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("scorefield: unknown key in data: 'strict'")
-    assert said.endswith("; it is a key of folder\n")
+    assert said.endswith("; it is a key of hub, folder\n")
     assert main(["train", "--resume", "-o", "run", "--strict"]) == 2
     assert "a resumed run keeps its recipe, got data.strict=true" in capsys.readouterr().err

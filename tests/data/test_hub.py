@@ -147,6 +147,8 @@ def test_broken_images_are_skipped_and_named(tmp_path):
     assert [name for name, _ in data.skipped] == ["row 2", "row 3", "row 4"]
     assert data.skipped[0].reason == "no image"
     assert all(reason for _, reason in data.skipped)
+    with pytest.raises(InputError, match=r"only \d+ of \d+ images in .* row 2: "):
+        Hub(str(tmp_path / "d"), strict=True).load()
     made(broken).save_to_disk(tmp_path / "all")
     with pytest.raises(InputError, match="no usable image in 2 rows"):
         Hub(str(tmp_path / "all")).load()

@@ -43,6 +43,7 @@ class Hub(Dataset):
         label: the column of the classes; the only one if not given; 'none' for no classes.
         caption: the column of the sentences; one called caption or text if not given.
         side: side of the squares that are cut out of the middle and resized; 0 for images as they are.
+        strict: a broken image is an error.
 
     Reference: Lhoest et al. 2021, Datasets: A Community Library for Natural Language Processing.
         arXiv:2109.02846
@@ -58,6 +59,7 @@ class Hub(Dataset):
     label: str = ""
     caption: str = ""
     side: int = 0
+    strict: bool = False
 
     def __post_init__(self) -> None:
         check_share(self.holdout)
@@ -78,6 +80,12 @@ class Hub(Dataset):
         if not own_test and self.holdout:
             rows = torch.from_numpy(chosen(len(source), self.holdout, split))
         usable, skipped, kind = _survey(source, found.image, rows.tolist(), self.side)
+        if self.strict and skipped:
+            count, broken = len(usable) + len(skipped), skipped[0]
+            raise InputError(
+                f"only {len(usable)} of {count} images in {self.path} can be used; {broken.name}: "
+                f"{broken.reason}"
+            )
         rows = torch.tensor(usable)
         spec = DataSpec(kind.shape, len(names), kind.levels, class_names=names)
         data = Streamed(
