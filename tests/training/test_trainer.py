@@ -267,7 +267,7 @@ def test_a_compiled_network_that_fails_when_it_runs(tmp_path, recipe, monkeypatc
 def test_a_compiled_run_says_so(tmp_path, recipe, monkeypatch):
     calls = []
 
-    def compile_(self):
+    def compile_(self, **settings):
         calls.append(self)
 
     monkeypatch.setattr(nn.Module, "compile", compile_)
@@ -288,7 +288,7 @@ def test_a_compiled_run_says_so(tmp_path, recipe, monkeypatch):
 def test_on_means_on_even_where_eager_code_is_faster(
     tmp_path, recipe, monkeypatch, asked, compiled
 ):
-    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **settings: None)
     measured = [Trial(Engine(), 0.01, 0.1), Trial(Engine(compiled=True), 0.02, 7.4)]
     monkeypatch.setattr("scorefield.training.trainer.trials", lambda *args: measured)
     trainer = Trainer(recipe("points", f"training.compile={asked}"), tmp_path)

@@ -44,7 +44,8 @@ class Engine:
         """Lay out the network's weights, and compile it or undo that."""
         lay_out(network, torch.channels_last if self.channels_last else torch.contiguous_format)
         if self.compiled:
-            network.compile()
+            # Batches have one shape; a second network of the class would be compiled for any shape at all.
+            network.compile(dynamic=False)
         else:
             network._compiled_call_impl = None
 
