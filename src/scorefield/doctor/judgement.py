@@ -132,7 +132,7 @@ def _overlap(d: Diagnosis) -> Iterator[Finding]:
         yield Finding(
             "test in train",
             "problem" if d.overlap.count > 0.01 * d.overlap.compared else "warning",
-            f"{plural(d.overlap.count, 'test sample')} that also stand in the training split (its number, "
+            f"{plural(d.overlap.count, 'test sample')} found in the training split too (its number, "
             f"the test sample's): {_pairs(d.overlap.named)}",
             "remove them from one split; figures on the test split flatter a model that remembers",
         )
