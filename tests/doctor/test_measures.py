@@ -8,9 +8,10 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist, squareform
 
+from scorefield.data import blocks
 from scorefield.data.base import Data, described
 from scorefield.data.toy import Moons
-from scorefield.doctor import Examination, scan
+from scorefield.doctor import Examination
 from scorefield.doctor.distances import largest_distance
 from scorefield.doctor.scan import Scanner, mirror_gap
 from scorefield.errors import InputError
@@ -26,7 +27,7 @@ def scanned(data):
 def test_a_walk_in_small_blocks_measures_what_numpy_does(pictures, monkeypatch):
     x = pictures(31, channels=3, side=16)
     data = described(x)
-    monkeypatch.setattr(scan, "BLOCK", 5000)  # six images a block
+    monkeypatch.setattr(blocks, "NUMBERS", 5000)  # six images a block
     found = scanned(data)
     real = x.double().numpy() / 255 * 2 - 1
     assert found.std == pytest.approx(real.std(axis=(0, 2, 3)), rel=1e-6)
@@ -118,7 +119,7 @@ class Watched(Data):
 
 
 def test_data_from_a_disk_are_read_in_parts(monkeypatch):
-    monkeypatch.setattr(scan, "BLOCK", 2**16)
+    monkeypatch.setattr(blocks, "NUMBERS", 2**16)
     spec = described(torch.arange(128, dtype=torch.uint8).reshape(2, 1, 8, 8)).spec
     spec = type(spec)((1, 64, 64), mean=spec.mean, sigma_data=spec.sigma_data)
     data = Watched(label=None, spec=spec, count=600, most=[0])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.data.base import Data
-from scorefield.doctor.scan import blocks
+from scorefield.data.blocks import blocks
 
 NUMBERS = 2**22  # counted, about, at most
 CHANNELS = 12  # that are counted, at most
@@ -48,7 +48,7 @@ def histogram(data: Data, low: float, high: float) -> Histogram:
     every = max(1, -(-count * math.prod(spec.shape) // NUMBERS))
     index = torch.arange(0, count, every)
     counts = torch.zeros(min(spec.shape[0], CHANNELS), bins)
-    for part in blocks(index, spec.shape):
+    for part in blocks(index, spec):
         stored = data.stored(part).float().reshape(len(part), spec.shape[0], -1)
         for channel in range(len(counts)):
             counts[channel] += torch.histc(stored[:, channel], bins, low, high)

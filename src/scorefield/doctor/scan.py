@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from scorefield.data.base import Data
+from scorefield.data.blocks import blocks
 
-BLOCK = 2**22  # numbers in a block
 SIDE = 16  # of a thumbnail
 THUMBNAILS = 65_536  # kept at most
 
@@ -47,11 +47,6 @@ class Scan:
     mirror: float | None
 
 
-def blocks(indices: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Indices in parts whose samples hold a bounded number of values."""
-    return torch.split(indices, max(1, BLOCK // math.prod(shape)))
-
-
 class Scanner:
     """A walk over data; iterate over it for the share done, then ask for the `scan`.
 
@@ -72,7 +67,7 @@ class Scanner:
         self.every = -(-self.count // THUMBNAILS)
 
     def __iter__(self) -> Iterator[float]:
-        for indices in blocks(torch.arange(self.count), self.data.spec.shape):
+        for indices in blocks(torch.arange(self.count), self.data.spec):
             self._see(indices, self.data.stored(indices))
             yield (int(indices[-1]) + 1) / self.count
 
