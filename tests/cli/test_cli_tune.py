@@ -1,6 +1,7 @@
 """The command tune, through the command line."""
 
 import json
+import sys
 
 import pytest
 from PIL import Image
@@ -72,4 +73,12 @@ def test_bad_requests(work, digits, capsys, words, sentence):
     before = (work / "points" / "model.safetensors").read_bytes()
     assert main(["tune", *words]) == 2
     assert sentence in capsys.readouterr().err
+    assert (work / "points" / "model.safetensors").read_bytes() == before
+
+
+def test_a_plot_that_cannot_be_is_refused_before_the_race(work, run, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    before = (work / "points" / "model.safetensors").read_bytes()
+    assert main(["tune", "points", *FEW, "-o", "tune.png"]) == 2
+    assert "plots need matplotlib" in capsys.readouterr().err
     assert (work / "points" / "model.safetensors").read_bytes() == before

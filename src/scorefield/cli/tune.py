@@ -27,7 +27,7 @@ from scorefield.tuning import (
     tune,
     verdict,
 )
-from scorefield.viz import save_image
+from scorefield.viz import check_plots, save_image
 
 
 def tune_run(
@@ -75,6 +75,7 @@ def tune_run(
         if out.suffix != ".png":
             raise InputError(f"cannot write '{out.name}'; the ending is .png")
         check_writable(out)
+        check_plots()
     if not dry_run:
         check_writable(Path(run))
     of_data, of_features, others = sorted_words(overrides)

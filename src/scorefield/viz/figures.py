@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def check_plots() -> None:
+    """Refuse to begin what ends in a plot where there can be none.
+
+    Raises:
+        InputError: when matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "plots need matplotlib; install it with: pip install scorefield[plot]"
+        ) from error
+
+
 def new_figure(
     width: float = 7.0, height: float = 4.5, panels: int = 1
 ) -> tuple[Figure, list[Axes]]:
@@ -27,12 +41,9 @@ def new_figure(
     Raises:
         InputError: when matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "plots need matplotlib; install it with: pip install scorefield[plot]"
-        ) from error
+    check_plots()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     return figure, [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
 
