@@ -47,7 +47,9 @@ def test_exact_reverse_steps_give_the_exact_likelihood(schedule, grid, steps, no
 
 
 @pytest.mark.parametrize("variance", [0.01, 1.0, 5.0])
-@pytest.mark.parametrize("path", [VP(), Cosine(), VE()], ids=repr)
+@pytest.mark.parametrize(
+    "path", [VP(), *(pytest.param(p, marks=pytest.mark.slow) for p in (Cosine(), VE()))], ids=repr
+)
 def test_a_fixed_variance_bounds_and_becomes_tight(path, variance, normal):
     """With another variance than the data's it is a bound in the mean over the data.
 

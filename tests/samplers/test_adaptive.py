@@ -25,8 +25,15 @@ class Counting(torch.nn.Module):
         return self.denoiser(x, t)
 
 
-@pytest.mark.parametrize("path", [VP(), VE()], ids=["vp", "ve"])
-@pytest.mark.parametrize("rtol", [0.02, 0.3])
+@pytest.mark.parametrize(
+    ("path", "rtol"),
+    [
+        (VP(), 0.02),
+        (VP(), 0.3),
+        (VE(), 0.3),
+        pytest.param(VE(), 0.02, marks=pytest.mark.slow),
+    ],
+)
 def test_one_sample_is_walked_by_the_papers_algorithm(path, rtol, mixture, normal):
     """Jolicoeur-Martineau et al. 2021, Algorithm 1: f and g of the forward SDE, r = θ = 0.9.
 
@@ -91,7 +98,11 @@ def test_the_number_of_steps_does_not_matter(mixture, normal):
     assert torch.equal(few, many)
 
 
-@pytest.mark.parametrize("path", [VP(), SubVP(), VE(), Flow()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "path",
+    [VP(), VE(), *(pytest.param(p, marks=pytest.mark.slow) for p in (SubVP(), Flow()))],
+    ids=lambda p: type(p).__name__,
+)
 def test_the_law_is_kept_in_many_dimensions(path, generator):
     """Gaussian data in 64 dimensions, 1280 numbers: 4 standard errors, and 8 % of the spread."""
     dim, n, mean, spread = 64, 20, 0.7, 0.5

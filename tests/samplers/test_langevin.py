@@ -61,7 +61,11 @@ def test_it_rests_at_the_law_of_unadjusted_langevin(path, step_size):
     assert variance / float(sigma**2) == pytest.approx(1 / (1 - step_size / 4), rel=1e-4)
 
 
-@pytest.mark.parametrize("path", [VP(), SubVP(), VE(), Flow()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "path",
+    [VP(), VE(), *(pytest.param(p, marks=pytest.mark.slow) for p in (SubVP(), Flow()))],
+    ids=lambda p: type(p).__name__,
+)
 def test_it_nears_the_law_of_spread_data_with_order_one(path):
     """The state lags behind its levels, by half as much with twice as many, and leaves no other error."""
     errors = []

@@ -18,7 +18,10 @@ from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
 from scorefield.samplers.singlestep import SingleStepDPMSolver
 
-PATHS = [VP(), SubVP(), VE(), TutorialVE(), Cosine(), Flow()]
+PATHS = [
+    *(VP(), VE(), Flow()),
+    *(pytest.param(path, marks=pytest.mark.slow) for path in (SubVP(), TutorialVE(), Cosine())),
+]
 MEANS = [[1.0, 0.5], [-1.0, 0.2], [0.2, -1.1]]
 COVARIANCES = [
     [[0.30, 0.10], [0.10, 0.20]],

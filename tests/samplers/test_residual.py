@@ -163,7 +163,11 @@ def integral(start, end, knots, values, lam, c):
     return out
 
 
-@pytest.mark.parametrize("path", [VP(), VE(0.01, 50.0), Flow()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "path",
+    [VP(), *(pytest.param(p, marks=pytest.mark.slow) for p in (VE(0.01, 50.0), Flow()))],
+    ids=lambda p: type(p).__name__,
+)
 def test_order_of_convergence(path, mixture, normal):
     """With c fixed, from σ/α = 1.5 on even levels, against Heun's 2,000 steps."""
     denoiser = mixture(path)

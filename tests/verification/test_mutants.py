@@ -63,6 +63,7 @@ def test_a_g_that_is_off_is_found():
     assert identities.flow_of_score(LoudVP(), PLACE) > 1e-3
 
 
+@pytest.mark.slow
 def test_sub_vp_with_the_variance_for_the_deviation_is_found():
     assert paths.moments(VarianceSubVP(), *printed("subvp")) > 1e-2
     assert paths.published_rates(VarianceSubVP(), *printed("subvp")) > 1e-2
@@ -71,6 +72,7 @@ def test_sub_vp_with_the_variance_for_the_deviation_is_found():
     assert likelihoods.mixture_likelihood(VarianceSubVP(), PLACE) > 1e-2
 
 
+@pytest.mark.slow
 def test_rates_that_are_off_are_found():
     assert paths.continuity(SpreadTutorial(), PLACE) > 1e-4
     assert flows.velocity_of_map(SpreadTutorial(), PLACE) > 1e-4
@@ -189,6 +191,7 @@ def shrunk(monkeypatch):
     flows._problem.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_denoiser_that_is_off_is_found(shrunk):
     assert identities.score_of_density(VP(), PLACE) > 1e-4
     assert identities.finite_data(PLACE) > 1e-4
@@ -215,6 +218,7 @@ def test_a_posterior_step_that_is_off_is_found(monkeypatch):
     assert likelihoods.discrete_bound(PLACE) > 1e-6
 
 
+@pytest.mark.slow
 def test_a_guidance_scale_counted_from_zero_is_found(monkeypatch):
     """Ho & Salimans' own w is one less: the usual mistake."""
     monkeypatch.setattr(guidance, "CFG", lambda denoiser, scale: CFG(denoiser, scale + 1))
