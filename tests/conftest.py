@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scorefield.core.ddpm import DDPM, LinearBetas
+from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
 
@@ -25,6 +26,20 @@ SCHEDULES = {
     # Ho et al.'s chain with a tenth of the steps and ten times the noise in each.
     "ddpm": DDPM(100, LinearBetas(1e-3, 0.2)),
 }
+
+
+class Labelled(Denoiser):
+    """N(-½, 1) for label 0, N(½, 1) for label 1 and N(0, 1) for none, each exactly."""
+
+    def __init__(self, schedule):
+        super().__init__(schedule)
+        one = torch.ones(1, 1)
+        means = [torch.full((1,), m) for m in (-0.5, 0.5, 0.0)]
+        self.parts = torch.nn.ModuleList(GaussianDenoiser(schedule, m, one) for m in means)
+
+    def forward(self, x, t, *, label):
+        each = torch.stack([part(x, t) for part in self.parts])
+        return each[label, torch.arange(len(x))]
 
 
 def double(*rows):
@@ -65,6 +80,12 @@ def mixture():
         [[0.15, 0.00], [0.00, 0.25]],
     )
     return lambda schedule: MixtureDenoiser(schedule, weights, means, covariances)
+
+
+@pytest.fixture
+def labelled():
+    """Two classes of numbers, for a schedule."""
+    return Labelled
 
 
 @pytest.fixture

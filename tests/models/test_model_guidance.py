@@ -6,8 +6,6 @@ from math import erf, sqrt
 import pytest
 import torch
 
-from scorefield.core.denoisers import Denoiser
-from scorefield.core.oracles import GaussianDenoiser
 from scorefield.core.schedules import VE
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
@@ -19,25 +17,11 @@ from scorefield.samplers.flow import Heun
 from scorefield.samplers.noise import seeded
 
 
-class Labelled(Denoiser):
-    """N(-½, 1) for label 0, N(½, 1) for label 1 and N(0, 1) for none, each exactly."""
-
-    def __init__(self, schedule):
-        super().__init__(schedule)
-        one = torch.ones(1, 1)
-        means = [torch.full((1,), m) for m in (-0.5, 0.5, 0.0)]
-        self.parts = torch.nn.ModuleList(GaussianDenoiser(schedule, m, one) for m in means)
-
-    def forward(self, x, t, *, label):
-        each = torch.stack([part(x, t) for part in self.parts])
-        return each[label, torch.arange(len(x))]
-
-
 @pytest.fixture
-def led():
+def led(labelled):
     recipe = find_recipe("mnist", ["sampling.sampler=heun", "sampling.steps=60"])
     spec = DataSpec((1,), 2, None, None, None)
-    return Model(Labelled(VE(0.002, 80.0)), recipe, spec, 1)
+    return Model(labelled(VE(0.002, 80.0)), recipe, spec, 1)
 
 
 def test_labels_are_obeyed_as_often_as_the_normal_law_says(led):

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from scorefield.core.denoisers import Denoiser
-from scorefield.core.oracles import GaussianDenoiser
 from scorefield.core.schedules import VE
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
@@ -135,20 +134,6 @@ def test_too_few_evaluations(exact, frechet):
         tune(exact, frechet, Purse(samples=1000), asked=2)
 
 
-class Labelled(Denoiser):
-    """N(-½, 1) for label 0, N(½, 1) for label 1 and N(0, 1) for none, each exactly."""
-
-    def __init__(self, schedule):
-        super().__init__(schedule)
-        one = torch.ones(1, 1)
-        means = [torch.full((1,), m) for m in (-0.5, 0.5, 0.0)]
-        self.parts = torch.nn.ModuleList(GaussianDenoiser(schedule, m, one) for m in means)
-
-    def forward(self, x, t, *, label):
-        each = torch.stack([part(x, t) for part in self.parts])
-        return each[label, torch.arange(len(x))]
-
-
 class Square:
     """How far the mean square is from that of N(± 1.25, 1), which guidance of 2.5 gives."""
 
@@ -161,11 +146,11 @@ class Square:
         return abs(float(features.square().mean()) - 1 - 1.25**2)
 
 
-def test_the_guidance_that_fits_wins(monkeypatch):
+def test_the_guidance_that_fits_wins(labelled, monkeypatch):
     monkeypatch.setattr(race, "FIRST", 24)
     path = VE(0.002, 80.0)
     recipe = find_recipe("mnist", ["sampling.steps=8"])
-    model = Model(Labelled(path), recipe, DataSpec((1,), 2, None, None, None), 1)
+    model = Model(labelled(path), recipe, DataSpec((1,), 2, None, None, None), 1)
     found = tuned(model, Square(), 3000, asked=8)
     assert found.winner.sampling.guidance == 2.5
     assert found.winner.evaluations <= 8

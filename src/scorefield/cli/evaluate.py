@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from scorefield import InputError, Model, load
+from scorefield import InputError, load
 from scorefield.atomic import check_writable
 from scorefield.cli.options import Json, Number, Whole
 from scorefield.cli.output import bar, remark, say, table
@@ -29,7 +29,7 @@ from scorefield.evaluation import (
     write_page,
     write_result,
 )
-from scorefield.recipes import Recipe, from_dict, override, to_dict
+from scorefield.recipes import overridden, override
 from scorefield.viz import save_image
 
 SAMPLES = "evaluation"  # the folder of a run that keeps them
@@ -102,7 +102,7 @@ def evaluate_run(
         drawing=Drawing(sampling=sampling, seed=seed, label=label, batch=batch),
         count=n,
         features=chosen_features(features, of_features),
-        data=changed_recipe(model, of_data).data,
+        data=overridden(model.recipe, of_data).data,
     )
     found = None
     with bar(f"evaluating {run}", as_json=as_json) as advance:
@@ -149,19 +149,6 @@ def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
     for word in words:
         plain = override(plain, word)
     return find_features(name, plain["features"])
-
-
-def changed_recipe(model: Model, words: Sequence[str]) -> Recipe:
-    """The model's recipe with other data.
-
-    Arguments:
-        model: a trained model.
-        words: overrides of the data.
-    """
-    recipe = model.recipe
-    for word in words:
-        recipe = from_dict(Recipe, override(to_dict(recipe), word))
-    return recipe
 
 
 def _tell(found: Result, out: Path, page: Path, *, as_json: bool) -> None:

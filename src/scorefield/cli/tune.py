@@ -11,11 +11,11 @@ from cyclopts import Parameter
 
 from scorefield import InputError, __version__, load
 from scorefield.atomic import check_writable
-from scorefield.cli.evaluate import changed_recipe, chosen_features, sorted_words
+from scorefield.cli.evaluate import chosen_features, sorted_words
 from scorefield.cli.options import Json, Whole
 from scorefield.cli.output import bar, say, table
 from scorefield.models import store_sampling
-from scorefield.recipes import to_dict
+from scorefield.recipes import overridden, to_dict
 from scorefield.tuning import (
     Point,
     Tuned,
@@ -85,7 +85,7 @@ def tune_run(
     last = None
     with bar(f"tuning {run}", as_json=as_json) as advance:
         chosen = chosen_features(features, of_features)
-        judge = judge_of(model, chosen, changed_recipe(model, of_data).data)
+        judge = judge_of(model, chosen, overridden(model.recipe, of_data).data)
         left = purse.after(time.monotonic() - begin)
         for last in tune(model, judge, left, asked=evaluations, seed=seed):
             advance(last.share, last.words)

@@ -52,6 +52,11 @@ class DataSpec:
         """Whether a sample is an image (C, H, W)."""
         return len(self.shape) == 3
 
+    @property
+    def class_words(self) -> tuple[str, ...]:
+        """What the classes are called; their numbers if they have no names."""
+        return self.class_names or tuple(map(str, range(self.classes)))
+
     def _units(self) -> tuple[Tensor, Tensor]:
         """Center and scale in float64, shapes that broadcast against (B, D) or (B, C, L)."""
         axes = [1] * (len(self.shape) - 1)

@@ -43,13 +43,11 @@ class Named:
         samples: in the order of their names.
         classes: names of the classes, in order; none if there are no classes.
         captioned: whether there are captions.
-        pair: whether the splits are the folders train and test.
     """
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     captioned: bool
-    pair: bool
 
 
 def named_files(place: Place, labels: Labels, holdout: float) -> Named:
@@ -88,7 +86,7 @@ def named_files(place: Place, labels: Labels, holdout: float) -> Named:
         samples.append(sample._replace(label=label, caption=caption, problem=problem))
     classes = _in_order({s.label for s in samples if s.label and not s.problem})
     captioned = any(table.captioned for table in tables)
-    return Named(tuple(samples), classes, captioned, pair)
+    return Named(tuple(samples), classes, captioned)
 
 
 def _pictures(place: Place, rows: Collection[str]) -> list[tuple[str, str]]:

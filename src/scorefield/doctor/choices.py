@@ -19,7 +19,7 @@ class Choice:
     """A choice in a recipe, and why.
 
     Arguments:
-        key: the dotted key of the recipe; empty for advice that no key holds.
+        key: the dotted key of the recipe.
         reason: why it is as it is.
         basis: what the reason rests on: 'measured' on these data or in this project, a published
             'source', a 'rule of thumb', or 'given' by the user.
@@ -46,10 +46,8 @@ def chosen(recipe: Recipe, key: str) -> str:
 
     Arguments:
         recipe: the recipe.
-        key: a dotted key of it; empty for nothing.
+        key: a dotted key of it.
     """
-    if not key:
-        return ""
     thing: Any = recipe
     for name in key.split("."):
         thing = getattr(thing, name)

@@ -29,13 +29,9 @@ def recipe_yaml(prescription: Prescription, source: str) -> str:
         source: what the data were called.
     """
     plain = to_dict(prescription.recipe)
-    reasons = {c.key: c for c in prescription.choices if c.key}
-    lines = [
-        *_comment(f"Fitted to {source} by scorefield doctor, with the reason above each choice.", 0)
-    ]
-    for choice in prescription.choices:
-        if not choice.key:
-            lines += ["#", *_comment(_words(choice), 0)]
+    reasons = {c.key: c for c in prescription.choices}
+    head = f"Fitted to {source} by scorefield doctor, with the reason above each choice."
+    lines = _comment(head, 0)
     return "\n".join([*lines, "", *_yaml(plain, reasons, "", 0)]) + "\n"
 
 
@@ -87,7 +83,7 @@ def facts(diagnosis: Diagnosis, prescription: Prescription, source: str) -> dict
         "low": scan.low,
         "high": scan.high,
         "levels": d.spec.levels,
-        "levels_used": levels_used(d),
+        "levels_used": scan.levels_used,
         "mean": list(d.spec.mean),
         "std": list(scan.std),
         "sigma_data": d.spec.sigma_data,
@@ -109,12 +105,6 @@ def facts(diagnosis: Diagnosis, prescription: Prescription, source: str) -> dict
     }
 
 
-def levels_used(diagnosis: Diagnosis) -> int | None:
-    """How many levels occur; none for real numbers."""
-    levels = diagnosis.scan.levels
-    return None if levels is None else int((levels > 0).sum())
-
-
 def measures(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """The measures in words, a row each.
 
@@ -123,7 +113,7 @@ def measures(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """
     d, scan, far = diagnosis, diagnosis.scan, diagnosis.distance
     size = "×".join(map(str, d.spec.shape))
-    level = "" if d.spec.levels is None else f", {levels_used(d)} of {d.spec.levels} levels used"
+    level = "" if d.spec.levels is None else f", {scan.levels_used} of {d.spec.levels} levels used"
     sure = "" if far.exact else f" among the {far.compared:,} furthest out, at most {far.bound:.4g}"
     rows = [
         ("samples", f"{d.count:,}" + (f", and {d.test:,} for testing" if d.test else "")),

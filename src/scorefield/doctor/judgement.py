@@ -70,9 +70,10 @@ def _files(d: Diagnosis) -> Iterator[Finding]:
 
 def _range(d: Diagnosis) -> Iterator[Finding]:
     scan = d.scan
-    if d.spec.levels is None or scan.levels is None:
+    used = scan.levels_used
+    if d.spec.levels is None or used is None:
         return
-    used, top = int((scan.levels > 0).sum()), d.spec.levels - 1
+    top = d.spec.levels - 1
     if scan.high <= 1 < top:
         yield Finding(
             "wrong range",
@@ -141,7 +142,7 @@ def _overlap(d: Diagnosis) -> Iterator[Finding]:
 def _classes(d: Diagnosis) -> Iterator[Finding]:
     if not d.balance:
         return
-    names = d.spec.class_names or tuple(map(str, range(len(d.balance))))
+    names = d.spec.class_words
     empty = [names[c] for c, count in enumerate(d.balance) if count == 0]
     if empty:
         yield Finding(

@@ -68,11 +68,10 @@ def histograms(diagnosis: Diagnosis) -> Image.Image:
     names = spec.columns or tuple(f"channel {c}" for c in channels)
     if spec.is_image:
         names = {1: ("gray",), 3: ("red", "green", "blue")}.get(spec.shape[0], names)
-    classes = spec.class_names or tuple(map(str, range(len(diagnosis.balance))))
     return plot_spread(
         found.edges,
         {names[c]: found.counts[c] for c in channels},
-        dict(zip(classes, diagnosis.balance, strict=False)),
+        dict(zip(spec.class_words, diagnosis.balance, strict=False)),
     )
 
 

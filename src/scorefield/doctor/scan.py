@@ -46,6 +46,11 @@ class Scan:
     thumb_index: Tensor = field(repr=False)
     mirror: float | None
 
+    @property
+    def levels_used(self) -> int | None:
+        """How many levels occur; none for real numbers."""
+        return None if self.levels is None else int((self.levels > 0).sum())
+
 
 class Scanner:
     """A walk over data; iterate over it for the share done, then ask for the `scan`.

@@ -216,11 +216,10 @@ def _histogram(seen: Seen, held_out: Seen, real: Data) -> Histogram | None:
     alike, known = real.spec.classes == classes, None
     if alike and real.label is not None:
         known = float((read == real.label).double().mean())
-    names = real.spec.class_names if alike else ()
     return Histogram(
         class_counts(seen.logits.argmax(1), classes),
         class_counts(read, classes),
-        names or tuple(map(str, range(classes))),
+        real.spec.class_words if alike else tuple(map(str, range(classes))),
         known,
     )
 

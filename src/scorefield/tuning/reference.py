@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from scorefield.data.base import Dataset
 from scorefield.evaluation.choice import features_for
 from scorefield.evaluation.features import Features
 from scorefield.evaluation.reference import Reference
-from scorefield.evaluation.splits import part_of
+from scorefield.evaluation.splits import spread
 from scorefield.models.model import Model
 
 IMAGES, VECTORS = 5000, 1000  # real samples: those of vectors are compared pair by pair
@@ -68,6 +67,5 @@ def judge_of(
         InputError: when the data are not at hand, or features do not fit them.
     """
     real = (data or model.recipe.data).load("train")
-    most = min(len(real), IMAGES if real.spec.is_image else VECTORS)
-    rows = torch.arange(most) * len(real) // most  # evenly spaced
-    return ByReference(Reference.of(features or features_for(real.spec), part_of(real, rows)))
+    some = spread(real, IMAGES if real.spec.is_image else VECTORS)
+    return ByReference(Reference.of(features or features_for(real.spec), some))
