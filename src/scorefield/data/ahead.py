@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -27,7 +29,11 @@ def ahead(
         depth: the most results that may be under way or waiting while the last is being used.
     """
     waiting: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="scorefield-ahead")
+    # One core each: a second team of torch's threads, which wait busily, would slow the caller down.
+    # (torch then begins threads that are made later with one core, too.)
+    pool = ThreadPoolExecutor(
+        threads, "scorefield-ahead", initializer=torch.set_num_threads, initargs=(1,)
+    )
     at_exit = sys.is_finalizing
     try:
         for item in items:
