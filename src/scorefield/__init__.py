@@ -69,7 +69,8 @@ if TYPE_CHECKING:
     from scorefield.nets.scorenet import ScoreNetConfig
     from scorefield.nets.unet import UNetConfig
     from scorefield.recipes.presets import RECIPES, find_recipe
-    from scorefield.recipes.recipe import Recipe, Sampling, Training
+    from scorefield.recipes.recipe import Recipe, Sampling
+    from scorefield.recipes.training import Training
     from scorefield.samplers.adams import DEIS, IPNDM, LMS
     from scorefield.samplers.adaptive import AdaptiveSDE
     from scorefield.samplers.ancestral import DDIM, Ancestral
@@ -127,7 +128,8 @@ _HOMES = {
     "nets.scorenet": "ScoreNetConfig",
     "nets.unet": "UNetConfig",
     "recipes.presets": "RECIPES find_recipe",
-    "recipes.recipe": "Recipe Sampling Training",
+    "recipes.recipe": "Recipe Sampling",
+    "recipes.training": "Training",
     "samplers.adams": "DEIS IPNDM LMS",
     "samplers.adaptive": "AdaptiveSDE",
     "samplers.ancestral": "Ancestral DDIM",

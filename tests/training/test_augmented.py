@@ -38,15 +38,16 @@ def test_a_resumed_run_is_a_straight_run(tmp_path, recipe):
 
 def gradients(trainer, world, rank):
     """The gradients of one of several processes at a step, without the others."""
-    trainer.accelerator = SimpleNamespace(
+    trainer.stepper.accelerator = SimpleNamespace(
         device=torch.device("cpu"),
         num_processes=world,
         process_index=rank,
         backward=lambda loss: loss.backward(),
     )
-    trainer.batches = replace(trainer.batches, mine=slice(rank, None, world))
+    trainer.stepper.mine = slice(rank, None, world)
+    trainer.batches = replace(trainer.batches, mine=trainer.stepper.mine)
     trainer.network.zero_grad(set_to_none=True)
-    loss = trainer._backward(trainer.engine, 7, *trainer.batches(7))
+    loss = trainer.stepper._backward(trainer.engine, 7, *trainer.batches(7))
     return loss, {name: p.grad.clone() for name, p in trainer.network.named_parameters()}
 
 

@@ -116,6 +116,7 @@ def test_a_process_reads_its_rows_only(few, tmp_path, recipe, streamed):
     for mine in (slice(None), slice(0, None, 2), slice(1, None, 2)):
         read.clear()
         vars(trainer).pop("_first", None)
+        trainer.stepper.mine = mine
         trainer.batches = replace(trainer.batches, mine=mine)
         trainer._dry_run(trainer.engine)
         assert read == indices[mine]

@@ -94,10 +94,10 @@ def test_buffers_are_copied_and_weights_are_not_shared():
 def test_restored_averages_go_on():
     module, average, _ = walked(0.1, 5)
     other = PowerAverage(module, 0.1)
-    other.restore([a.clone() for a in average.averages])
+    other.restore({k: a.clone() for k, a in average.tensors().items()})
     module.move(torch.Generator().manual_seed(9))
     average.update(6)
     other.update(6)
     assert all(torch.equal(a, b) for a, b in zip(average.averages, other.averages, strict=True))
-    with pytest.raises(ValueError, match="argument"):
-        other.restore(average.averages[:1])
+    with pytest.raises(KeyError):
+        other.restore({"0": average.averages[0]})

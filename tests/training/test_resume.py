@@ -21,7 +21,7 @@ def everything(trainer):
     """All numbers that a run goes on from, by name."""
     found = {f"network.{k}": v for k, v in trainer.network.state_dict().items()}
     found |= {f"average.{k}": v for k, v in enumerate(trainer.average.averages)}
-    for number, optimizer in enumerate(trainer.optimizers):
+    for number, optimizer in enumerate(trainer.stepper.optimizers):
         for index, moments in optimizer.state_dict()["state"].items():
             for key, value in moments.items():
                 found[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)

@@ -159,7 +159,7 @@ class Gradients:
         for p in trainer.network.parameters():
             p.data.normal_(std=0.2, generator=generator)
         self.found = {}
-        for optimizer in trainer.optimizers:
+        for optimizer in trainer.stepper.optimizers:
             optimizer.optimizer.register_step_pre_hook(lambda *_: self.take(trainer.network))
         self.progress = next(iter(trainer))
 

@@ -15,7 +15,8 @@ from scorefield.doctor.choices import Basis, Choice, batch_for, furthest, rounde
 from scorefield.doctor.diagnosis import Diagnosis
 from scorefield.doctor.speed import Pace
 from scorefield.nets.unet import UNetConfig
-from scorefield.recipes.recipe import Recipe, Training
+from scorefield.recipes.recipe import Recipe
+from scorefield.recipes.training import Training
 
 LR, WIDTH, BATCH = 1.2e-2, 48, 64  # of the preset for MNIST
 WIDTHS = (96, 64, 48, 32)  # that may be chosen, the widest first

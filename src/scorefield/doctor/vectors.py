@@ -12,7 +12,8 @@ from scorefield.doctor.choices import Choice, batch_for, furthest, rounded_up, s
 from scorefield.doctor.diagnosis import Diagnosis
 from scorefield.doctor.speed import Pace
 from scorefield.nets.mlp import MLPConfig
-from scorefield.recipes.recipe import Recipe, Sampling, Training
+from scorefield.recipes.recipe import Recipe, Sampling
+from scorefield.recipes.training import Training
 
 BATCH, LR = 512, 2e-3  # of the presets for toys
 SMALL, MIDDLE = 8, 64  # numbers in a sample up to which the network has 128 and 256 units

@@ -5,8 +5,9 @@ from scorefield.recipes.catalog import CATALOG
 from scorefield.recipes.config import from_dict, override, to_dict
 from scorefield.recipes.describe import Description, describe
 from scorefield.recipes.presets import RECIPES, find_recipe, overridden
-from scorefield.recipes.recipe import Recipe, Sampling, Training
+from scorefield.recipes.recipe import Recipe, Sampling
 from scorefield.recipes.sources import data_source
+from scorefield.recipes.training import Training
 
 __all__ = [
     "CATALOG",

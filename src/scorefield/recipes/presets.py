@@ -27,7 +27,8 @@ from scorefield.errors import InputError, unknown
 from scorefield.nets.mlp import MLPConfig
 from scorefield.nets.unet import UNetConfig
 from scorefield.recipes.config import from_dict, override, to_dict
-from scorefield.recipes.recipe import Recipe, Sampling, Training
+from scorefield.recipes.recipe import Recipe, Sampling
+from scorefield.recipes.training import Training
 
 _MNIST = Recipe(
     data=MNIST(),

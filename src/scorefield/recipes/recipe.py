@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.moments import Moments, white_moments
@@ -15,66 +14,9 @@ from scorefield.data.augmentation import Augmentation
 from scorefield.data.base import Dataset, DataSpec
 from scorefield.errors import InputError
 from scorefield.nets.base import NetworkConfig
-from scorefield.recipes.budget import Budget
+from scorefield.recipes.training import Training
 from scorefield.samplers.base import Sampler
 from scorefield.samplers.exponential import DPMSolverPP
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a recipe is trained. Learning rate and averaging are laid out over the budget.
-
-    Arguments:
-        budget: how much: a time (90s, 5m, 2h), images (600k images) or steps (120steps).
-        batch: images in an optimizer step; at least 1.
-        accumulate: parts a batch is computed in, to save memory; divides the batch.
-        seed: fixes the weights, the order of the data and the noise.
-        lr: the peak learning rate; above 0.
-        optimizer: 'adamw', or 'muon' for Muon on inner matrices and AdamW on the rest.
-        weight_decay: decoupled weight decay; at least 0.
-        warmup: steps of linear warm-up.
-        decay: the share of the budget, at its end, over which the rate falls linearly to 0.
-        clip: the largest gradient norm; longer gradients are shortened.
-        ema: width of the power-function average of the weights, relative to the run; 0 for none.
-        precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
-        compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
-        checkpoint_every: how often the state is saved, in the words of a budget.
-    """
-
-    budget: str = "5m"
-    batch: int = 128
-    accumulate: int = 1
-    seed: int = 0
-    lr: float = 2e-3
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    weight_decay: float = 0.0
-    warmup: int = 100
-    decay: float = 0.6
-    clip: float = 1.0
-    ema: float = 0.05
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
-    checkpoint_every: str = "60s"
-
-    def __post_init__(self) -> None:
-        Budget.parse(self.budget)
-        Budget.parse(self.checkpoint_every)
-        if self.batch < 1:
-            raise InputError(f"batch must be at least 1, got {self.batch}")
-        if self.accumulate < 1 or self.batch % self.accumulate:
-            raise InputError(
-                f"accumulate must divide the batch of {self.batch}, got {self.accumulate}"
-            )
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.decay <= 1:
-            raise InputError(f"decay must lie between 0 and 1, got {self.decay}")
-        if not 0 <= self.ema < 0.28:
-            raise InputError(f"ema must lie from 0 to below 0.28, got {self.ema}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from scorefield.errors import InputError
+from scorefield.training.state import Part
 
 
 def exponent(width: float) -> float:
@@ -31,7 +32,7 @@ def exponent(width: float) -> float:
     return (low + high) / 2
 
 
-class PowerAverage:
+class PowerAverage(Part):
     """The power-function average of a module's parameters; buffers are copied, not averaged.
 
         θ̂_t = β_t θ̂_{t-1} + (1 - β_t) θ_t,   β_t = (1 - 1/t)^{γ+1}
@@ -63,8 +64,10 @@ class PowerAverage:
         names = [name for name, _ in self.module.named_parameters()]
         return {**named, **dict(zip(names, self.averages, strict=True))}
 
+    def tensors(self) -> dict[str, Tensor]:
+        return {str(i): v for i, v in enumerate(self.averages)}
+
     @torch.no_grad()
-    def restore(self, averages: Sequence[Tensor]) -> None:
-        """Set the averages, in the order of the module's parameters."""
-        for mine, saved in zip(self.averages, averages, strict=True):
-            mine.copy_(saved)
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        for i, mine in enumerate(self.averages):
+            mine.copy_(tensors[str(i)])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scorefield.nets.base import Network, lay_out
-from scorefield.recipes.recipe import Training
+from scorefield.recipes.training import Training
 
 SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
 COMPILE_PAYS = 120.0  # seconds of training above which compiling may pay

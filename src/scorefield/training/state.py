@@ -1,27 +1,17 @@
-"""What a run needs to go on, in one safetensors file: weights, average and optimizers.
+"""What a run goes on from: where it stands, and the tensors of its parts.
 
-Nothing random is stored: the order of the data and the noise follow from the seed and the step.
+Nothing random is part of it: the order of the data and the noise follow from the seed and the step.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from scorefield.atomic import whole_file
-from scorefield.errors import InputError
-from scorefield.training.ema import PowerAverage
-
-FORMAT = 1
-KEPT = 2  # state files; the one before the newest is there if the newest is lost
 
 
 @dataclass(frozen=True)
@@ -43,117 +33,64 @@ class Position:
     compiled: bool = False
 
 
-def save_state(
-    folder: Path,
-    position: Position,
-    network: nn.Module,
-    average: PowerAverage,
-    optimizers: Sequence[torch.optim.Optimizer],
-) -> Path:
-    """Write the state of a run to ``folder/step-N.safetensors`` and drop the oldest.
+class Part(ABC):
+    """Something whose tensors a run must have back to go on."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What to save, by name."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` gave.
+
+        Arguments:
+            tensors: by the same names.
+
+        Raises:
+            KeyError: for a name that is missing.
+            RuntimeError: for a tensor of another shape.
+        """
+
+
+@dataclass(frozen=True)
+class ModulePart(Part):
+    """The weights and buffers of a module.
 
     Arguments:
-        folder: the run's folder of states.
-        position: where the run stands.
-        network: the network with its raw weights.
-        average: the average of its weights.
-        optimizers: with their moments.
+        module: the module.
     """
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{i}": v for i, v in enumerate(average.averages)}
-    for number, optimizer in enumerate(optimizers):
-        for index, moments in optimizer.state_dict()["state"].items():
-            for name, value in moments.items():
-                tensors[f"optimizer.{number}.{index}.{name}"] = torch.as_tensor(value)
-    header = {"format": str(FORMAT), "position": json.dumps(asdict(position))}
-    path = folder / f"step-{position.step:08d}.safetensors"
-    with whole_file(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=header)
-    for old in state_files(folder)[:-KEPT]:
-        old.unlink()
-    return path
+
+    module: nn.Module
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.module.state_dict())
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.module.load_state_dict(dict(tensors))
 
 
-def state_files(folder: Path) -> list[Path]:
-    """The state files of a run, oldest first."""
-    return sorted(folder.glob("step-*.safetensors"))
-
-
-def load_newest(
-    paths: Sequence[Path],
-    network: nn.Module,
-    average: PowerAverage,
-    optimizers: Sequence[torch.optim.Optimizer],
-) -> Position:
-    """Put a run back where its newest good state file left it.
+@dataclass(frozen=True)
+class OptimizerPart(Part):
+    """What an optimizer remembers of each parameter.
 
     Arguments:
-        paths: state files, oldest first; at least 1.
-        network: gets its raw weights.
-        average: gets the average of the weights.
-        optimizers: get their moments.
-
-    Raises:
-        InputError: when no file is good, with what is wrong with the newest.
+        optimizer: the optimizer.
     """
-    errors = []
-    for path in reversed(paths):
-        try:
-            return load_state(path, network, average, optimizers)
-        except InputError as error:
-            errors.append(error)
-    raise errors[0]
 
+    optimizer: torch.optim.Optimizer
 
-def load_state(
-    path: Path,
-    network: nn.Module,
-    average: PowerAverage,
-    optimizers: Sequence[torch.optim.Optimizer],
-) -> Position:
-    """Put a run back where a state file left it.
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{index}.{name}": torch.as_tensor(value)
+            for index, remembered in self.optimizer.state_dict()["state"].items()
+            for name, value in remembered.items()
+        }
 
-    Arguments:
-        path: the state file.
-        network: gets its raw weights.
-        average: gets the average of the weights.
-        optimizers: get their moments.
-
-    Raises:
-        InputError: when the file is damaged, of a newer format, or of another recipe.
-    """
-    try:
-        with safe_open(path, framework="pt") as content:
-            header = content.metadata() or {}
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged or not a safetensors file: {error}") from error
-    if header.get("format") != str(FORMAT):
-        raise InputError(
-            f"{path} has state format {header.get('format')}; this version reads {FORMAT}"
-        )
-    try:
-        network.load_state_dict(_part(tensors, "network."))
-        averages = _part(tensors, "average.")
-        average.restore([averages[str(i)] for i in range(len(averages))])
-        for number, optimizer in enumerate(optimizers):
-            _restore(optimizer, _part(tensors, f"optimizer.{number}."))
-        return Position(**json.loads(header["position"]))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is of another recipe: {reason}") from None
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _restore(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in moments.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    plain = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in tensors.items():
+            index, key = name.split(".", 1)
+            state.setdefault(int(index), {})[key] = value
+        plain = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})

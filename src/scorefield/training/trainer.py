@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scorefield.atomic import check_writable
-from scorefield.core.denoisers import NetworkDenoiser
-from scorefield.core.objective import Objective
 from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, save
 from scorefield.models.model import Model
@@ -25,36 +23,18 @@ from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
 from scorefield.training.batches import Batches
+from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
-from scorefield.training.optimizers import build_optimizers
-from scorefield.training.order import AUGMENT, DROPOUT, NOISE, WEIGHTS, ShuffledOrder
+from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
-from scorefield.training.state import Position, load_newest, save_state, state_files
-
-
-class LossModule(nn.Module):
-    """Denoiser and objective as one module, so that wrappers for many processes see its forward pass.
-
-    Arguments:
-        denoiser: what is trained.
-        objective: the loss.
-    """
-
-    def __init__(self, denoiser: NetworkDenoiser, objective: Objective) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.objective = objective
-
-    def forward(
-        self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None, augment: Tensor | None
-    ) -> Tensor:
-        return self.objective.loss(self.denoiser, x0, t, eps, label, augment).mean()
+from scorefield.training.state import Part, Position
+from scorefield.training.stepper import Stepper
 
 
 class Trainer:
@@ -84,7 +64,6 @@ class Trainer:
     ) -> None:
         self.out = Path(out)
         check_writable(self.out)
-        states = state_files(self.out / STATES)
         stored = stored_recipe(self.out, resume)
         wanted = stored or recipe
         if wanted is None:
@@ -101,24 +80,21 @@ class Trainer:
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
-        self.optimizers = build_optimizers(
-            self.network, self.training.optimizer, self.training.lr, self.training.weight_decay
-        )
         self.average = PowerAverage(self.network, self.training.ema)
-        self.batches = Batches(
-            self.data,
-            ShuffledOrder(len(self.data), self.training.batch, self.training.seed),
-            slice(self.accelerator.process_index, None, self.accelerator.num_processes),
-        )
-        self.generator = torch.Generator()
-        self.position = Position()
-        if states:
-            self.position = load_newest(states, self.network, self.average, self.optimizers)
+        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
+        self.batches = Batches(self.data, order, mine)
+        self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
+        self.checkpoints = Checkpoints(self.out / STATES)
+        self.position = self.checkpoints.restore(self.parts)
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
-        self.loss: nn.Module = LossModule(self.denoiser, self.recipe.objective)
-        self.optimizers = [self.accelerator.prepare(o) for o in self.optimizers]
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What the run goes on from, by name."""
+        return {**self.stepper.parts, "average": self.average}
 
     @property
     def model(self) -> Model:
@@ -164,8 +140,7 @@ class Trainer:
         """Write the state of the run, its model so far and a picture of what that makes."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            folder = self.out / STATES
-            save_state(folder, self.position, self.network, self.average, self.optimizers)
+            self.checkpoints.write(self.position, self.parts)
             model = self.model
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
@@ -198,9 +173,7 @@ class Trainer:
                 self.engine = replace(self.engine, compiled=False)
                 yield self._note(log, _uncompiled(trial), warning=True)
         self.engine.apply(self.network)
-        self.network.zero_grad(set_to_none=True)
-        # Last, as it takes the weights' layout for settled when it sums the gradients of processes.
-        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
+        self.stepper.prepare()
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
@@ -233,74 +206,31 @@ class Trainer:
         down = min(1.0, (1 - spent) / training.decay) if training.decay else 1.0
         return training.lr * up * down
 
-    def _backward(self, engine: Engine, step: int, x0: Tensor, label: Tensor | None) -> float:
-        """Gradients of the loss of a step, in as many parts as the recipe says; returns the loss."""
-        device, mine, objective = self.accelerator.device, self.batches.mine, self.recipe.objective
-        batch = self.training.batch
-        # Every process draws for the whole batch and keeps its rows: no number of them changes a sample.
-        self.generator.manual_seed(stream(self.training.seed, AUGMENT, step))
-        changes = self.recipe.augmentation.draw(batch, self.spec, self.generator)[mine]
-        self.generator.manual_seed(stream(self.training.seed, NOISE, step))
-        whole = x0[:1].expand(batch, *x0.shape[1:])
-        t, eps, label = objective.draw(self.denoiser.schedule, whole, label, self.generator)
-        torch.manual_seed(stream(self.training.seed, DROPOUT, step, self.accelerator.process_index))
-        x0 = changes(x0)
-        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps[mine]).to(device)
-        label = None if label is None else label[mine]
-        cond = [None if c is None else c.to(device) for c in (label, changes.told)]
-        total = 0.0
-        for part in torch.arange(len(x0)).chunk(self.training.accumulate):
-            with engine.autocast(device):
-                given = (None if c is None else c[part] for c in cond)
-                loss = self.loss(x0[part], t[part], eps[part], *given)
-            share = len(part) / len(x0)
-            self.accelerator.backward(loss * share)
-            total += float(loss.detach()) * share
-        return total
-
     @cached_property
     def _first(self) -> tuple[Tensor, Tensor | None]:
         """The batch that ways to compute are tried on, read once as reading it is not to be timed."""
         return self.batches(0)
 
     def _dry_run(self, engine: Engine) -> None:
-        """A pass that changes no weights and leaves its gradients."""
-        self.network.zero_grad(set_to_none=True)
-        with torch.random.fork_rng(devices=[]):
-            self._backward(engine, 0, *self._first)
-        if self.accelerator.device.type != "cpu":
-            torch.accelerator.synchronize()  # a GPU is timed when it is done, not when it is told
+        self.stepper.dry_run(engine, *self._first)
 
     def _step(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Progress:
         begin = time.perf_counter()
         x0, label = next(batches)
-        step, spent = self.position.step, self._spent()
-        lr = self._lr(spent)
-        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            loss = self._backward(self.engine, step, x0, label)
-        norm = float(
-            self.accelerator.clip_grad_norm_(self.network.parameters(), self.training.clip)
-        )
+        step, batch = self.position.step, self.training.batch
+        lr = self._lr(self._spent())
+        loss, norm = self.stepper.gradients(self.engine, step, x0, label)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise InputError(
                 f"the loss is {loss} and the gradient's norm {norm} at step {step + 1}; try a lower "
                 f"training.lr than {self.training.lr:g} or training.precision=fp32"
             )
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self.stepper.update(lr)
         self.average.update(step + 1)
         seconds = time.perf_counter() - begin
-        self.position = Position(
-            step + 1,
-            self.position.seconds + seconds,
-            self.engine.precision,
-            self.engine.channels_last,
-            self.engine.compiled,
+        self.position = replace(
+            self.position, step=step + 1, seconds=self.position.seconds + seconds
         )
-        batch = self.training.batch
         return Progress(
             step + 1,
             (step + 1) * batch,
