@@ -12,6 +12,7 @@ FULL = Health(
     train=(0.4, 0.2),
     ideal=(0.0, 0.1),
     gaussian=(0.9, 0.8),
+    gradient=(0.1, 123.0),
     noise_scale=1234.5,
     ema_lag=0.01,
     data_share=0.2,
@@ -41,7 +42,8 @@ def test_a_loss_that_is_not_finite_is_not_known():
     line = json.loads(json.dumps(found.plain(), allow_nan=False))
     assert line["held_out"] == {"ema": [None, 0.5], "raw": [None, 0.5]}
     assert line["noise_scale"] is None
-    assert found.score is None and Health.of(line).score is None
+    assert found.score is None
+    assert Health.of(line).score is None
 
 
 def test_an_older_line_with_less_in_it_can_be_read():

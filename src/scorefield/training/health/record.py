@@ -28,7 +28,9 @@ class Health:
             heart: no network gets lower on them.
         gaussian: loss of the best affine denoiser, all that mean and covariance tell: the ceiling for a
             network that learns more than those.
-        noise_scale: the gradient noise scale tr Σ / ‖G‖² in images; none where it is not known.
+        gradient: this check's estimates of ‖G‖² and tr Σ; empty if not known.
+        noise_scale: the gradient noise scale tr Σ / ‖G‖² in images over the checks so far; none where it
+            is not known.
         ema_lag: distance of the averaged weights from the weights as they are, ‖θ_ema - θ‖ / ‖θ‖.
         data_share: share of the time of steps that was spent waiting for data.
         processes: how many trained.
@@ -40,6 +42,7 @@ class Health:
     train: Losses = ()
     ideal: Losses = ()
     gaussian: Losses = ()
+    gradient: tuple[float, ...] = ()
     noise_scale: float | None = None
     ema_lag: float | None = None
     data_share: float | None = None
@@ -58,6 +61,7 @@ class Health:
             "train": _finite(self.train),
             "ideal": _finite(self.ideal),
             "gaussian": _finite(self.gaussian),
+            "gradient": list(self.gradient) if all(map(math.isfinite, self.gradient)) else [],
             "noise_scale": _finite([self.noise_scale])[0],
             "ema_lag": _finite([self.ema_lag])[0],
             "data_share": _finite([self.data_share])[0],
@@ -78,6 +82,7 @@ class Health:
             tuple(held_out.get("ema") or ()),
             tuple(held_out.get("raw") or ()),
             **lists,
+            gradient=tuple(plain.get("gradient") or ()),
             noise_scale=plain.get("noise_scale"),
             ema_lag=plain.get("ema_lag"),
             data_share=plain.get("data_share"),
