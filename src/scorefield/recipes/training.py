@@ -28,6 +28,8 @@ class Training:
         precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
         checkpoint_every: how often the state is saved, in the words of a budget.
+        health_every: how often losses are measured on fixed samples, and at the end once more, in the words
+            of a budget; 'off' for never.
     """
 
     budget: str = "5m"
@@ -44,10 +46,13 @@ class Training:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: str = "60s"
+    health_every: str = "60s"
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
         Budget.parse(self.checkpoint_every)
+        if self.health_every != "off":
+            Budget.parse(self.health_every)
         if self.batch < 1:
             raise InputError(f"batch must be at least 1, got {self.batch}")
         if self.accumulate < 1 or self.batch % self.accumulate:

@@ -31,9 +31,11 @@ class RunLog:
         self.path = out / LOG_FILE
         self.losses: list[float] = []
         self.last: Progress | None = None
+        self.checks: list[dict[str, Any]] = []
         if not accelerator.is_main_process:
             return
         kept = [line for line in read_log(out) if line["step"] <= after] if after else []
+        self.checks = [line for line in kept if "health" in line]
         self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         accelerator.init_trackers("tensorboard")
 
@@ -66,6 +68,13 @@ class RunLog:
         """Write a remark."""
         if self.accelerator.is_main_process:
             self._write({"step": self.last.step if self.last else 0, "note": text})
+
+    def check(self, progress: Progress) -> None:
+        """Write what a check found."""
+        if progress.health is not None and self.accelerator.is_main_process:
+            line = {"step": progress.step, "images": progress.images}
+            found = {"seconds": round(progress.seconds, 3), "health": progress.health.plain()}
+            self._write(line | found)
 
     def close(self) -> None:
         """Write the rest and close the trackers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -28,10 +28,12 @@ from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
+from scorefield.training.health.checks import Checks
+from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
 from scorefield.training.order import WEIGHTS, ShuffledOrder
-from scorefield.training.preview import save_preview
+from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Part, Position
 from scorefield.training.stepper import Stepper
@@ -85,6 +87,11 @@ class Trainer:
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
+        self.monitor = Monitor(
+            self.recipe,
+            Checks(self.recipe, self.data, self.denoiser, self.accelerator.device),
+            self.accelerator.num_processes,
+        )
         self.checkpoints = Checkpoints(self.out / STATES)
         self.position = self.checkpoints.restore(self.parts)
         self.engine = Engine(
@@ -99,9 +106,12 @@ class Trainer:
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
+        return self._model(self.average.weights())
+
+    def _model(self, weights: Mapping[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict(self.average.weights())
+        model.network.load_state_dict(weights)
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -116,6 +126,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
+        self.monitor.resume(self.position, log.checks)
         if self.data.skipped:
             yield self._note(log, left_out(self.data.skipped), warning=True)
         yield from self._prepared(log)
@@ -126,6 +137,8 @@ class Trainer:
             while not self.is_finished:
                 progress = self._step(batches)
                 log.add(progress)
+                if self.monitor.is_due(self.position, last=self.is_finished):
+                    progress = yield from self._checked(progress, log)
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
                 if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
@@ -144,7 +157,8 @@ class Trainer:
             self.checkpoints.write(self.position, self.parts)
             model = self.model
             save(self.out / MODEL_FILE, model)
-            save_preview(model, self.out / SAMPLES)
+            raw = self._model(self.network.state_dict())
+            save_preview(self.out / SAMPLES, {AVERAGED: model, RAW: raw})
 
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""
@@ -175,6 +189,18 @@ class Trainer:
                 yield self._note(log, _uncompiled(trial), warning=True)
         self.engine.apply(self.network)
         self.stepper.prepare()
+
+    def _checked(self, progress: Progress, log: RunLog) -> Generator[Progress, None, Progress]:
+        """A step with what a check after it found, which one process makes while the others wait."""
+        if not self.accelerator.is_main_process:
+            return progress
+        first = self.monitor.last.step == 0
+        found = self.monitor(self.position, self.average.weights(), self.engine)
+        progress = replace(progress, health=found)
+        log.check(progress)
+        if first and (why := self.monitor.checks.why_not):
+            yield self._note(log, why)
+        return progress
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
@@ -218,6 +244,7 @@ class Trainer:
     def _step(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Progress:
         begin = time.perf_counter()
         x0, label = next(batches)
+        self.monitor.waited += time.perf_counter() - begin
         step, batch = self.position.step, self.training.batch
         lr = self._lr(self._spent())
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
