@@ -30,6 +30,7 @@ class Training:
         checkpoint_every: how often the state is saved, in the words of a budget.
         health_every: how often losses are measured on fixed samples, and at the end once more, in the words
             of a budget; 'off' for never.
+        keep: how many of the last states are kept, beside the best; at least 1.
     """
 
     budget: str = "5m"
@@ -47,14 +48,16 @@ class Training:
     compile: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: str = "60s"
     health_every: str = "60s"
+    keep: int = 2
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
         Budget.parse(self.checkpoint_every)
         if self.health_every != "off":
             Budget.parse(self.health_every)
-        if self.batch < 1:
-            raise InputError(f"batch must be at least 1, got {self.batch}")
+        for name in ("batch", "keep"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.accumulate < 1 or self.batch % self.accumulate:
             raise InputError(
                 f"accumulate must divide the batch of {self.batch}, got {self.accumulate}"

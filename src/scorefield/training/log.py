@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scorefield.atomic import whole_file, writing
 from scorefield.errors import InputError
 from scorefield.training.folder import LOG_FILE
 from scorefield.training.progress import Progress
@@ -29,15 +30,19 @@ class RunLog:
     def __init__(self, out: Path, accelerator: Accelerator, after: int) -> None:
         self.accelerator = accelerator
         self.path = out / LOG_FILE
+        self.after = after
         self.losses: list[float] = []
         self.last: Progress | None = None
         self.checks: list[dict[str, Any]] = []
         if not accelerator.is_main_process:
             return
-        kept = [line for line in read_log(out) if line["step"] <= after] if after else []
+        known = _lines(self.path) if after and self.path.is_file() else ()
+        kept = [line for line in known if line["step"] <= after]
         self.checks = [line for line in kept if "health" in line]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        accelerator.init_trackers("tensorboard")
+        with whole_file(self.path) as path:
+            path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        with writing(out):
+            accelerator.init_trackers("tensorboard")
 
     def add(self, progress: Progress) -> None:
         """Take in a step, and write when it is time."""
@@ -61,13 +66,16 @@ class RunLog:
             "rate": round(last.rate, 1),
         }
         self._write(line)
-        self.accelerator.log({k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step)
+        with writing(self.path.parent):
+            self.accelerator.log(
+                {k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step
+            )
         self.losses = []
 
     def note(self, text: str) -> None:
         """Write a remark."""
         if self.accelerator.is_main_process:
-            self._write({"step": self.last.step if self.last else 0, "note": text})
+            self._write({"step": self.last.step if self.last else self.after, "note": text})
 
     def check(self, progress: Progress) -> None:
         """Write what a check found."""
@@ -82,7 +90,7 @@ class RunLog:
         self.accelerator.end_training()
 
     def _write(self, line: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

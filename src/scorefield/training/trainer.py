@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from scorefield.training.health.checks import Checks
 from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
+from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.progress import Progress, left_out
@@ -50,10 +51,11 @@ class Trainer:
         out: the run folder.
         device: 'auto' for the best there is, or 'cpu'.
         resume: go on with the run in the folder, if there is one.
+        budget: when resuming, a new budget of the whole run, from its first step, in place of its own.
 
     Raises:
         InputError: for data that cannot be loaded, a folder that cannot be written or already has a
-            run, and a state that cannot be resumed.
+            run, a state that cannot be resumed, and a new budget that is spent already.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         *,
         device: str = "auto",
         resume: bool = False,
+        budget: str | None = None,
     ) -> None:
         self.out = Path(out)
         check_writable(self.out)
@@ -75,6 +78,8 @@ class Trainer:
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
             raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
+        if budget is not None:
+            self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
         self.accelerator = accelerator(self.out, device)
@@ -92,8 +97,15 @@ class Trainer:
             Checks(self.recipe, self.data, self.denoiser, self.accelerator.device),
             self.accelerator.num_processes,
         )
-        self.checkpoints = Checkpoints(self.out / STATES)
-        self.position = self.checkpoints.restore(self.parts)
+        self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
+        found = self.checkpoints.newest()
+        self.position = found.restore(self.parts)
+        self.found = replace(found, tensors={})
+        self._check_budget(wanted)
+        self.remarks = remarks(self.out, self.found, wanted, self.recipe)
+        if self.data.skipped:
+            self.remarks.append((left_out(self.data.skipped), True))
+        self._stop = False
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
@@ -120,21 +132,33 @@ class Trainer:
         """Whether the budget is spent."""
         return self._spent() >= 1
 
+    def stop(self) -> None:
+        """Ask the run to end after the step it is in, with its state saved; from a signal handler, say."""
+        self._stop = True
+
     def __iter__(self) -> Iterator[Progress]:
-        if self.is_finished and (self.out / MODEL_FILE).is_file():
+        if self.is_finished and is_whole(self.out, self.position.step):
             return
+        with (
+            alone(self.out, self.checkpoints, self.found, self.position)
+            if self.accelerator.is_main_process
+            else nullcontext()
+        ):
+            yield from self._trained()
+
+    def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         self.monitor.resume(self.position, log.checks)
-        if self.data.skipped:
-            yield self._note(log, left_out(self.data.skipped), warning=True)
+        for text, warning in self.remarks:
+            yield self._note(log, text, warning=warning)
         yield from self._prepared(log)
         every = Budget.parse(self.training.checkpoint_every)
         saved = self.position
         self.network.train()
         with closing(self.batches.ahead(self.position.step)) as batches:
-            while not self.is_finished:
+            while not (self.is_finished or self._stop):
                 progress = self._step(batches)
                 log.add(progress)
                 if self.monitor.is_due(self.position, last=self.is_finished):
@@ -146,19 +170,34 @@ class Trainer:
                     self.save()
                     saved = self.position
                 yield progress
-        if saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
+        done = self.position.step
+        if done and not (saved.step == done and is_whole(self.out, done)):
             self.save()
         log.close()
+        self._stop = False
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            self.checkpoints.write(self.position, self.parts)
+            score = self.monitor.score(self.position)
+            self.checkpoints.write(self.position, self.parts, self.recipe, score)
             model = self.model
             save(self.out / MODEL_FILE, model)
             raw = self._model(self.network.state_dict())
             save_preview(self.out / SAMPLES, {AVERAGED: model, RAW: raw})
+
+    def _check_budget(self, stored: Recipe) -> None:
+        """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
+        if self.position.step == 0 and (self.out / MODEL_FILE).is_file():
+            raise InputError(
+                f"{self.out} has a model, and no state to go on with its training from"
+            )
+        if self.is_finished and self.training.budget != stored.training.budget:
+            raise InputError(
+                f"a budget of {self.training.budget}, counted from the first step, is spent: the run in "
+                f"{self.out} has {self.position.step:,} steps and {self.position.seconds:.0f} s"
+            )
 
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""

@@ -30,6 +30,7 @@ class Monitor:
         self.checks, self.processes, self.batch = checks, processes, training.batch
         self.every = None if training.health_every == "off" else Budget.parse(training.health_every)
         self.last = self.begun = Position()  # of the last check, and from where waiting is counted
+        self.found: Health | None = None
         self.waited = 0.0  # seconds in steps that went by waiting for data, since then
 
     def resume(self, position: Position, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -72,4 +73,13 @@ class Monitor:
         share = self.waited / elapsed if elapsed > 0 else None
         self.last = self.begun = position
         self.waited = 0.0
-        return replace(found, data_share=share, processes=self.processes)
+        self.found = replace(found, data_share=share, processes=self.processes)
+        return self.found
+
+    def score(self, position: Position) -> float | None:
+        """The held-out loss there, lower is better; none where it was not measured.
+
+        Arguments:
+            position: where the run stands.
+        """
+        return self.found.score if self.found and self.last.step == position.step else None
