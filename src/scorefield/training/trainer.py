@@ -237,8 +237,8 @@ class Trainer:
         found = self.monitor(self.position, self.average.weights(), self.engine)
         progress = replace(progress, health=found)
         log.check(progress)
-        if first and (why := self.monitor.checks.why_not):
-            yield self._note(log, why)
+        if first and (remark := self.monitor.checks.remark):
+            yield self._note(log, remark)
         return progress
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:

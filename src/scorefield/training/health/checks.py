@@ -86,24 +86,23 @@ class Checks:
         return self._samples(self.data, some(len(self.data), SAMPLES))
 
     @cached_property
-    def held_out(self) -> Samples | None:
-        """As many held-out samples; none if there are none, and then `why_not` says why."""
+    def held_out(self) -> Samples | str:
+        """As many held-out samples, or why there are none."""
         try:
             data = self.recipe.data.load("test")
-        except InputError:
-            return None
+        except InputError as error:
+            return str(error)
         if data.spec.shape != self.data.spec.shape or (self._conditional and data.label is None):
-            return None
+            return "the test split has another shape, or no labels"
         return self._samples(data, some(len(data), SAMPLES))
 
     @property
-    def why_not(self) -> str:
-        """What to do to have held-out samples; empty if there are some."""
-        if self.held_out is not None:
+    def remark(self) -> str:
+        """What there is to say before the first check; empty if all can be measured."""
+        if not isinstance(self.held_out, str):
             return ""
         return (
-            "no samples are held out, so memorising cannot be told from learning; hold a share out "
-            "as in data.holdout=0.1, if the data allow it"
+            f"no held-out loss, so that memorising is hard to tell from learning: {self.held_out}"
         )
 
     @cached_property
@@ -147,8 +146,8 @@ class Checks:
         own = self.denoiser
         return NetworkDenoiser(network, own.schedule, own.parameterization, own.mean)
 
-    def _losses(self, network: nn.Module, samples: Samples | None) -> tuple[float, ...]:
-        if samples is None:
+    def _losses(self, network: nn.Module, samples: Samples | str) -> tuple[float, ...]:
+        if isinstance(samples, str):
             return ()
         loss = network_loss(self._with(network), self.device)
         return level_losses(loss, samples, self.times, self._at_once)
