@@ -28,7 +28,6 @@ from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
-from scorefield.training.health.checks import Checks
 from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
@@ -92,11 +91,7 @@ class Trainer:
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
-        self.monitor = Monitor(
-            self.recipe,
-            Checks(self.recipe, self.data, self.denoiser, self.accelerator.device),
-            self.accelerator.num_processes,
-        )
+        self.monitor = Monitor(self.recipe, self.data, self.denoiser, self.accelerator)
         self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
         found = self.checkpoints.newest()
         self.position = found.restore(self.parts)

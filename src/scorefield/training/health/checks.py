@@ -150,7 +150,8 @@ class Checks:
         if isinstance(samples, str):
             return ()
         loss = network_loss(self._with(network), self.device)
-        return level_losses(loss, samples, self.times, self._at_once)
+        # Four times the rows of a step fit, as nothing is kept for gradients.
+        return level_losses(loss, samples, self.times, 4 * self._at_once)
 
     def _gradient(self, network: nn.Module, step: int) -> tuple[float, float]:
         """Estimates of ‖G‖² and tr Σ, on samples, times and noise that are independent of one another."""

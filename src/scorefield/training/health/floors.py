@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -30,21 +32,35 @@ def ideal_loss(
     Reference: Karras et al. 2022, Elucidating the Design Space, App. B.3, eq. 57. arXiv:2206.00364
     """
     known = train.double().flatten(1)
-    length = known.square().sum(1)
 
     def loss(x0: Tensor, t: Tensor, eps: Tensor, own: Tensor | None) -> Tensor:
         x0, eps = x0.double().flatten(1), eps.double().flatten(1)
         alpha, sigma = (expand(v, x0) for v in schedule(t))
         _, out = parameterization.inversion(schedule, t)
-        x = alpha * x0 + sigma * eps
-        # Without ‖x‖², which all have; in float64 what cancels here is below what counts.
-        kernels = (alpha * (x @ known.T) - alpha**2 / 2 * length) / sigma**2
-        if label is not None and own is not None:
-            kernels = kernels.masked_fill(own[:, None] != label, -torch.inf)
-        error = torch.softmax(kernels, dim=1) @ known - x0
+        error = torch.empty_like(x0)
+        for rows, among in _candidates(own, label, known):
+            a, s, x = alpha[rows], sigma[rows], x0[rows]
+            error[rows] = _ideal(a * x + s * eps[rows], a, s, among) - x
         return (error / expand(out, x0)).square().mean(1)
 
     return loss
+
+
+def _ideal(x: Tensor, alpha: Tensor, sigma: Tensor, known: Tensor) -> Tensor:
+    # Without ‖x‖², which all have; in float64 what cancels here is below what counts.
+    kernels = alpha * (x @ known.T) - alpha**2 / 2 * known.square().sum(1)
+    return torch.softmax(kernels / sigma**2, dim=1) @ known
+
+
+def _candidates(
+    own: Tensor | None, label: Tensor | None, known: Tensor
+) -> Iterator[tuple[Tensor | slice, Tensor]]:
+    """Rows of one class and what they may have been made of; of rows without a class all."""
+    if own is None or label is None:
+        yield slice(None), known
+        return
+    for c in torch.unique(own).tolist():
+        yield (own == c), (known if c < 0 else known[label == c])
 
 
 def gaussian_loss(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.data.base import Data
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.engine import Engine
@@ -15,19 +17,26 @@ from scorefield.training.health.checks import Checks
 from scorefield.training.health.record import Health
 from scorefield.training.state import Position
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 
 class Monitor:
     """Checks a run every so often, and at its end. What it goes on from stands in the log.
 
     Arguments:
-        recipe: what is trained.
-        checks: makes the checks.
-        processes: how many train.
+        recipe: what is trained, fitted to its data.
+        data: the training data.
+        denoiser: whose network is trained.
+        accelerator: devices and processes.
     """
 
-    def __init__(self, recipe: Recipe, checks: Checks, processes: int) -> None:
-        training = recipe.training
-        self.checks, self.processes, self.batch = checks, processes, training.batch
+    def __init__(
+        self, recipe: Recipe, data: Data, denoiser: NetworkDenoiser, accelerator: Accelerator
+    ) -> None:
+        self.checks = Checks(recipe, data, denoiser, accelerator.device)
+        self.processes, training = accelerator.num_processes, recipe.training
+        self.batch = training.batch
         self.every = None if training.health_every == "off" else Budget.parse(training.health_every)
         self.last = self.begun = Position()  # of the last check, and from where waiting is counted
         self.found: Health | None = None
