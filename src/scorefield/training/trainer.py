@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.atomic import check_writable
 from scorefield.errors import InputError
-from scorefield.models.checkpoint import MODEL_FILE, save
+from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
 from scorefield.nets.base import Network
 from scorefield.recipes.budget import Budget
@@ -25,13 +25,21 @@ from scorefield.samplers.noise import stream
 from scorefield.training.batches import Batches
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
-from scorefield.training.ema import PowerAverage
+from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.engine import Engine, Trial, measured, trials
-from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
+from scorefield.training.folder import (
+    AVERAGES,
+    SAMPLES,
+    STATES,
+    difference,
+    stored_recipe,
+    write_recipe,
+)
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
+from scorefield.training.posthoc import Snapshots
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Part, Position
@@ -86,6 +94,8 @@ class Trainer:
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.average = PowerAverage(self.network, self.training.ema)
+        self.profiles = Profiles(self.average)
+        self.snapshots = Snapshots(self.out / AVERAGES)
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
@@ -106,14 +116,22 @@ class Trainer:
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        return {**self.stepper.parts, "average": self.average}
+        return {**self.stepper.parts, "average": self.average, "profile": self.profiles}
 
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
+        return self._model(self.average.weights())
+
+    @property
+    def raw_model(self) -> Model:
+        """The same with the weights of the last step."""
+        return self._model(self.network.state_dict())
+
+    def _model(self, weights: dict[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict(self.average.weights())
+        model.network.load_state_dict(weights)
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -139,6 +157,7 @@ class Trainer:
     def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
+            self.snapshots.drop_after(self.position.step)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         for text, warning in self.remarks:
             yield self._note(log, text, warning=warning)
@@ -148,7 +167,10 @@ class Trainer:
         self.network.train()
         with closing(self.batches.ahead(self.position.step)) as batches:
             while not (self.is_finished or self._stop):
+                before = self._spent()
                 progress = self._step(batches)
+                if self.snapshots.is_due(before, progress.spent):
+                    self._snapshot()
                 log.add(progress)
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
@@ -169,8 +191,13 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.checkpoints.write(self.position, self.parts, self.recipe)
             model = self.model
+            save(self.out / RAW_FILE, self.raw_model)
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
+
+    def _snapshot(self) -> None:
+        if self.accelerator.is_main_process:
+            self.snapshots.write(self.position.step, self.profiles)
 
     def _check_budget(self, stored: Recipe) -> None:
         """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
@@ -266,6 +293,7 @@ class Trainer:
             )
         self.stepper.update(lr)
         self.average.update(step + 1)
+        self.profiles.update(step + 1)
         seconds = time.perf_counter() - begin
         self.position = replace(
             self.position, step=step + 1, seconds=self.position.seconds + seconds
