@@ -50,7 +50,7 @@ THIRD_PARTY = {
     "data": {"torch", "numpy", "pooch", "requests", "rich", "PIL", "datasets"},
     "samplers": {"torch"},
     "guidance": {"torch"},
-    "verification": {"torch"},
+    "verification": {"torch", "safetensors"},
 }
 LAZY = {
     "matplotlib",

@@ -19,7 +19,7 @@ EVERY = 20  # steps in a line
 
 
 class RunLog:
-    """Writes a line to ``log.jsonl`` every 20 steps, with the mean loss over them.
+    """Writes a line to ``log.jsonl`` every 20 steps and at checkpoints, with the mean loss since the last.
 
     Arguments:
         out: the run folder.

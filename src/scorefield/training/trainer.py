@@ -153,6 +153,7 @@ class Trainer:
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
                 if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
+                    log.flush()  # so that no line is about steps on both sides of it
                     self.save()
                     saved = self.position
                 yield progress
