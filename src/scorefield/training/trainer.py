@@ -179,6 +179,7 @@ class Trainer:
                     self.save()
                     saved = self.position
                 yield progress
+        log.flush()
         done = self.position.step
         if done and not (saved.step == done and is_whole(self.out, done)):
             self.save()
