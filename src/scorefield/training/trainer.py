@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.atomic import check_writable
 from scorefield.errors import InputError
-from scorefield.models.checkpoint import MODEL_FILE, save
+from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
 from scorefield.nets.base import Network
 from scorefield.recipes.budget import Budget
@@ -25,14 +25,22 @@ from scorefield.samplers.noise import stream
 from scorefield.training.batches import Batches
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
-from scorefield.training.ema import PowerAverage
+from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.engine import Engine, Trial, measured, trials
-from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
+from scorefield.training.folder import (
+    AVERAGES,
+    SAMPLES,
+    STATES,
+    difference,
+    stored_recipe,
+    write_recipe,
+)
 from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
+from scorefield.training.posthoc import Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Part, Position
@@ -87,6 +95,8 @@ class Trainer:
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.average = PowerAverage(self.network, self.training.ema)
+        self.profiles = Profiles(self.average)
+        self.snapshots = Snapshots(self.out / AVERAGES)
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
@@ -108,14 +118,19 @@ class Trainer:
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        return {**self.stepper.parts, "average": self.average}
+        return {**self.stepper.parts, "average": self.average, "profile": self.profiles}
 
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
         return self._model(self.average.weights())
 
-    def _model(self, weights: Mapping[str, Tensor]) -> Model:
+    @property
+    def raw_model(self) -> Model:
+        """The same with the weights of the last step."""
+        return self._model(self.network.state_dict())
+
+    def _model(self, weights: dict[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
         model.network.load_state_dict(weights)
@@ -144,6 +159,7 @@ class Trainer:
     def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
+            self.snapshots.drop_after(self.position.step)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         self.monitor.resume(self.position, log.checks)
         for text, warning in self.remarks:
@@ -154,7 +170,10 @@ class Trainer:
         self.network.train()
         with closing(self.batches.ahead(self.position.step)) as batches:
             while not (self.is_finished or self._stop):
+                before = self._spent()
                 progress = self._step(batches)
+                if self.snapshots.is_due(before, progress.spent):
+                    self._snapshot()
                 log.add(progress)
                 if self.monitor.is_due(self.position, last=self.is_finished):
                     progress = yield from self._checked(progress, log)
@@ -165,6 +184,7 @@ class Trainer:
                     self.save()
                     saved = self.position
                 yield progress
+        log.flush()
         done = self.position.step
         if done and not (saved.step == done and is_whole(self.out, done)):
             self.save()
@@ -177,10 +197,14 @@ class Trainer:
         if self.accelerator.is_main_process:
             score = self.monitor.score(self.position)
             self.checkpoints.write(self.position, self.parts, self.recipe, score)
-            model = self.model
-            save(self.out / MODEL_FILE, model)
-            raw = self._model(self.network.state_dict())
-            save_preview(self.out / SAMPLES, {AVERAGED: model, RAW: raw})
+            models = {AVERAGED: self.model, RAW: self.raw_model}
+            save(self.out / RAW_FILE, models[RAW])
+            save(self.out / MODEL_FILE, models[AVERAGED])
+            save_preview(self.out / SAMPLES, models)
+
+    def _snapshot(self) -> None:
+        if self.accelerator.is_main_process:
+            self.snapshots.write(self.position.step, self.profiles)
 
     def _check_budget(self, stored: Recipe) -> None:
         """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
@@ -289,6 +313,7 @@ class Trainer:
             )
         self.stepper.update(lr)
         self.average.update(step + 1)
+        self.profiles.update(step + 1)
         seconds = time.perf_counter() - begin
         self.position = replace(
             self.position, step=step + 1, seconds=self.position.seconds + seconds
