@@ -7,7 +7,9 @@ from torch import Tensor
 
 from scorefield.samplers.noise import stream
 
-ORDER, NOISE, WEIGHTS, DROPOUT, AUGMENT = range(5)  # what a stream of random numbers is for
+ORDER, NOISE, WEIGHTS, DROPOUT, AUGMENT, DEQUANTISE = range(
+    6
+)  # what a stream of random numbers is for
 
 
 class ShuffledOrder:

@@ -32,6 +32,7 @@ from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
+from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Part, Position
 from scorefield.training.stepper import Stepper
@@ -68,25 +69,28 @@ class Trainer:
         wanted = stored or recipe
         if wanted is None:
             raise InputError(f"there is no run in {out} to resume")
-        self.data = wanted.data.load("train")
+        self.accelerator = accelerator(self.out, device)
+        self.processes = Processes(self.accelerator)
+        self.data = self.processes.in_turn(lambda: wanted.data.load("train"))
         self.spec = self.data.spec
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
             raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
-        self.accelerator = accelerator(self.out, device)
+        mine = self.processes.rows(self.training.batch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.average = PowerAverage(self.network, self.training.ema)
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
         self.checkpoints = Checkpoints(self.out / STATES)
-        self.position = self.checkpoints.restore(self.parts)
+        self.position = self.processes.as_one(lambda: self.checkpoints.restore(self.parts))
+        self.processes.check_alike("state", self.position)
+        self._stop = False
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
@@ -111,7 +115,14 @@ class Trainer:
         return self._spent() >= 1
 
     def __iter__(self) -> Iterator[Progress]:
-        if self.is_finished and (self.out / MODEL_FILE).is_file():
+        advice = f"go on with: scorefield resume {self.out}"
+        with peers_answering(self.processes.count, advice):
+            yield from self._trained()
+
+    def _trained(self) -> Iterator[Progress]:
+        # Asked here, by all: later, a process may see the file that another is about to write.
+        written = all(self.processes.gathered((self.out / MODEL_FILE).is_file()))
+        if self.is_finished and written:
             return
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
@@ -123,22 +134,21 @@ class Trainer:
         saved = self.position
         self.network.train()
         with closing(self.batches.ahead(self.position.step)) as batches:
-            while not self.is_finished:
+            while not (self.is_finished or self._stop):
                 progress = self._step(batches)
                 log.add(progress)
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
                 if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
                     self.save()
-                    saved = self.position
+                    saved, written = self.position, True
                 yield progress
-        if saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
+        if saved.step < self.position.step or not written:
             self.save()
         log.close()
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
-        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.checkpoints.write(self.position, self.parts)
             model = self.model
@@ -149,7 +159,9 @@ class Trainer:
         """Settle how the network computes: as before when resuming, else by measuring."""
         if self.position.step == 0:
             tried = {}
-            for trial in trials(self.training, self.network, self._dry_run, self._remaining):
+            for trial in trials(
+                self.training, self.network, self._dry_run, self._remaining, self._slowest
+            ):
                 tried[trial.engine] = trial
                 if trial.failure:
                     yield self._note(log, _uncompiled(trial), warning=True)
@@ -168,12 +180,16 @@ class Trainer:
             )
         elif self.engine.compiled:
             # Before the first step, as compiling is not training time; this machine may not be able to.
-            trial = measured(self.engine, self.network, self._dry_run, n=0)
+            trial = self._slowest(measured(self.engine, self.network, self._dry_run, n=0))
             if trial.failure:
                 self.engine = replace(self.engine, compiled=False)
                 yield self._note(log, _uncompiled(trial), warning=True)
         self.engine.apply(self.network)
         self.stepper.prepare()
+
+    def _slowest(self, trial: Trial) -> Trial:
+        """A trial as it went in the process that took longest; one that failed took for ever."""
+        return max(self.processes.gathered(trial), key=lambda t: t.seconds)
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
@@ -227,7 +243,8 @@ class Trainer:
             )
         self.stepper.update(lr)
         self.average.update(step + 1)
-        seconds = time.perf_counter() - begin
+        agreed = self.processes.agree(time.perf_counter() - begin, stop=self._stop)
+        self._stop, seconds = agreed.stop, agreed.seconds
         self.position = replace(
             self.position, step=step + 1, seconds=self.position.seconds + seconds
         )
