@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from scorefield.errors import InputError
-from scorefield.training.processes import launched, peers_answering
+from scorefield.training.processes import Processes, launched, peers_answering
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+T = TypeVar("T")
 
 # Compiling and pictures of samples take a minute or more in one process, while others wait for it.
 TIMEOUT = timedelta(minutes=10)
@@ -49,6 +52,23 @@ def accelerator(out: Path, device: str) -> Accelerator:
             project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
             kwargs_handlers=handlers,
         )
+
+
+def decided_once(make: Callable[[], T], out: Path, device: str) -> T:
+    """Let the main process decide on something before there is a trainer, and give it to all.
+
+    Arguments:
+        make: what is decided; it can be pickled.
+        out: the run folder.
+        device: 'auto' for the best there is, or 'cpu'.
+
+    Raises:
+        InputError: the one that it met.
+    """
+    if launched() == 1:
+        return make()
+    with peers_answering(launched(), "start again"):
+        return Processes(accelerator(out, device)).by_main(make)
 
 
 def _has_devices() -> bool:

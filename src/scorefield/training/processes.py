@@ -125,6 +125,18 @@ class Processes:
         first = bool(self.accelerator.is_local_main_process)
         return self._in_turns(make, (first, not first) if self.count > 1 else (True,))
 
+    def by_main(self, make: Callable[[], T]) -> T:
+        """Do something in the main process, and give all what it makes.
+
+        Arguments:
+            make: what is done; its result can be pickled.
+
+        Raises:
+            InputError: the one that it met.
+        """
+        main = bool(self.accelerator.is_main_process)
+        return self.gathered(self.as_one(lambda: make() if main else None))[0]  # type: ignore[return-value]
+
     def check_alike(self, what: str, value: object) -> None:
         """Refuse to go on when processes do not see the same.
 
