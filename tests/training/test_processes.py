@@ -40,6 +40,24 @@ def stepping(self, batches):
 Trainer._step = stepping
 sys.exit(main(sys.argv[1:]))
 """
+# The command line with weights cut up, where Accelerate would do it: without a GPU it does not.
+SHARDED = """
+import sys
+from torch.distributed.fsdp import fully_shard
+from scorefield.cli.main import main
+from scorefield.training import stepper
+def cut(module, *optimizers):
+    names = {id(p): n for n, p in module.named_parameters()}
+    groups = [g for o in optimizers for g in o.param_groups]
+    held = [[names[id(p)] for p in g["params"]] for g in groups]
+    fully_shard(module)
+    new = dict(module.named_parameters())
+    for group, its in zip(groups, held):
+        group["params"] = [new[n] for n in its]
+    return module, *optimizers
+stepper.sharder = lambda accelerator: cut
+sys.exit(main(sys.argv[1:]))
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -50,11 +68,11 @@ def free_port():
         return found.getsockname()[1]
 
 
-def scorefield(launcher, *words):
+def scorefield(launcher, *words, program=("-m", "scorefield")):
     """What the command line leaves behind when it is started so."""
     port = free_port()
     start = [word.format(port=port) for word in launcher]
-    command = [sys.executable, *start, "-m", "scorefield", *map(str, words)]
+    command = [sys.executable, *start, *program, *map(str, words)]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, env=environment()
     )
@@ -141,6 +159,35 @@ def test_a_resumed_run_of_two_is_exact(tmp_path):
     found = tensors(out, 6)
     assert found.keys() == right.keys()
     assert all(found[key].equal(value) for key, value in right.items())
+
+
+def test_weights_that_are_cut_up_are_those_of_one_process(tmp_path):
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED, encoding="utf-8")
+    words = [*WORDS, "network.dropout=0", "training.budget=6steps"]
+    words += ["training.checkpoint_every=3steps", "-o"]
+    assert scorefield([], "train", "mnist10k", *words, tmp_path / "one").returncode == 0
+    out = tmp_path / "two"
+    done = scorefield(TWO, "train", "mnist10k", *words, out, program=[str(script)])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert losses(out) == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    same_but_for_rounding(tmp_path / "one", out)
+    # on from the middle: what two began by one, and what one began by two
+    for run, launcher, program in ((out, [], ["-m", "scorefield"]), ("one", TWO, [str(script)])):
+        (tmp_path / run / "state" / "step-00000006.safetensors").unlink()
+        again = scorefield(launcher, "train", "--resume", "-o", tmp_path / run, program=program)
+        assert again.returncode == 0, again.stderr[-2000:]
+    same_but_for_rounding(tmp_path / "one", out)
+    refused = scorefield(
+        TWO,
+        "train",
+        "mnist10k",
+        "training.optimizer=muon",
+        "-o",
+        tmp_path / "no",
+        program=[str(script)],
+    )
+    assert "training.optimizer=muon needs whole matrices" in refused.stderr
 
 
 def test_an_error_is_said_once(tmp_path):

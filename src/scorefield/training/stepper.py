@@ -19,6 +19,7 @@ from scorefield.training.engine import Engine
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import AUGMENT, DEQUANTISE, DROPOUT, NOISE
 from scorefield.training.processes import Processes
+from scorefield.training.sharding import check_shardable, sharded, sharder, whole
 from scorefield.training.state import ModulePart, OptimizerPart, Part
 
 if TYPE_CHECKING:
@@ -70,7 +71,12 @@ class Stepper:
         built = build_optimizers(
             self.network, training.optimizer, training.lr, training.weight_decay
         )
-        self.optimizers = [accelerator.prepare(optimizer) for optimizer in built]
+        self.shard = sharder(accelerator)  # with weights, in `prepare`
+        if self.shard is not None:
+            check_shardable(training.optimizer)
+            self.optimizers = built
+        else:
+            self.optimizers = [accelerator.prepare(optimizer) for optimizer in built]
         self.loss: nn.Module = LossModule(denoiser, recipe.objective)
         self.generator = torch.Generator()
 
@@ -83,7 +89,11 @@ class Stepper:
     def prepare(self) -> None:
         """Let processes share gradients; when the weights are laid out, since that is taken for settled."""
         self.network.zero_grad(set_to_none=True)
-        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
+        loss = LossModule(self.denoiser, self.recipe.objective)
+        if self.shard is not None:
+            self.loss, self.optimizers = sharded(self.shard, loss, self.optimizers)
+        else:
+            self.loss = self.accelerator.prepare(loss)
 
     def gradients(
         self, engine: Engine, step: int, x0: Tensor, label: Tensor | None
@@ -99,7 +109,8 @@ class Stepper:
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             loss = Processes(self.accelerator).mean(self._backward(engine, step, x0, label))
         clip = self.recipe.training.clip
-        return loss, float(self.accelerator.clip_grad_norm_(self.network.parameters(), clip))
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
+        return loss, float(whole(norm))
 
     def update(self, lr: float) -> None:
         """Change the weights by the gradients that are there.

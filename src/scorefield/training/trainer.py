@@ -34,6 +34,7 @@ from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
+from scorefield.training.sharding import HeldPart, WholePart, whole
 from scorefield.training.state import Part, Position
 from scorefield.training.stepper import Stepper
 
@@ -98,14 +99,15 @@ class Trainer:
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        return {**self.stepper.parts, "average": self.average}
+        parts = {**self.stepper.parts, "average": self.average}
+        return {n: WholePart(p) for n, p in parts.items()} if self.stepper.shard else parts
 
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict(self.average.weights())
+        model.network.load_state_dict({n: whole(w) for n, w in self.average.weights().items()})
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -149,9 +151,14 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
-        if self.accelerator.is_main_process:
-            self.checkpoints.write(self.position, self.parts)
-            model = self.model
+        main = self.accelerator.is_main_process
+        if not (main or self.stepper.shard):
+            return
+        # Where weights are cut up, all put them together before one begins to write.
+        parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
+        model = self.model
+        if main:
+            self.checkpoints.write(self.position, parts)
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
 
@@ -184,8 +191,12 @@ class Trainer:
             if trial.failure:
                 self.engine = replace(self.engine, compiled=False)
                 yield self._note(log, _uncompiled(trial), warning=True)
+        if self.stepper.shard:  # FSDP cuts up contiguous weights only
+            self.engine = replace(self.engine, channels_last=False)
+            self.position = replace(self.position, channels_last=False)
         self.engine.apply(self.network)
         self.stepper.prepare()
+        self.average.shard()
 
     def _slowest(self, trial: Trial) -> Trial:
         """A trial as it went in the process that took longest; one that failed took for ever."""
