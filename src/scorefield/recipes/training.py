@@ -28,6 +28,7 @@ class Training:
         precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
         checkpoint_every: how often the state is saved, in the words of a budget.
+        keep: how many of the last states are kept, beside the best; at least 1.
     """
 
     budget: str = "5m"
@@ -44,12 +45,14 @@ class Training:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: str = "60s"
+    keep: int = 2
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
         Budget.parse(self.checkpoint_every)
-        if self.batch < 1:
-            raise InputError(f"batch must be at least 1, got {self.batch}")
+        for name in ("batch", "keep"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.accumulate < 1 or self.batch % self.accumulate:
             raise InputError(
                 f"accumulate must divide the batch of {self.batch}, got {self.accumulate}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ADVICE = "go on with: scorefield resume, and the run's folder"
 # What an error says when another process has gone, whose class is a plain RuntimeError.
 TRANSPORTS = ("gloo", "nccl", "connection closed by peer", "timed out waiting")
 
@@ -100,7 +101,8 @@ class Processes:
             return [value]
         from accelerate.utils import gather_object
 
-        return list(gather_object([value]))
+        with peers_answering(self.count):
+            return list(gather_object([value]))
 
     def as_one(self, make: Callable[[], T]) -> T:
         """Do something in every process; a user's error in one is raised in all.
@@ -174,7 +176,8 @@ class Processes:
             return list(values)
         kind = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
         vector = torch.tensor(values, dtype=kind, device=self.accelerator.device)
-        return [float(v) for v in self.accelerator.reduce(vector, "sum").tolist()]
+        with peers_answering(self.count):
+            return [float(v) for v in self.accelerator.reduce(vector, "sum").tolist()]
 
 
 def launched() -> int:
@@ -183,7 +186,7 @@ def launched() -> int:
 
 
 @contextmanager
-def peers_answering(count: int, advice: str) -> Iterator[None]:
+def peers_answering(count: int, advice: str = ADVICE) -> Iterator[None]:
     """Say in a sentence that another process has ended, or does not answer.
 
     Arguments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
+from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.processes import Processes, peers_answering
@@ -50,10 +51,11 @@ class Trainer:
         out: the run folder.
         device: 'auto' for the best there is, or 'cpu'.
         resume: go on with the run in the folder, if there is one.
+        budget: when resuming, a new budget of the whole run, from its first step, in place of its own.
 
     Raises:
         InputError: for data that cannot be loaded, a folder that cannot be written or already has a
-            run, and a state that cannot be resumed.
+            run, a state that cannot be resumed, and a new budget that is spent already.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         *,
         device: str = "auto",
         resume: bool = False,
+        budget: str | None = None,
     ) -> None:
         self.out = Path(out)
         check_writable(self.out)
@@ -77,6 +80,8 @@ class Trainer:
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
             raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
+        if budget is not None:
+            self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
         mine = self.processes.rows(self.training.batch)
@@ -88,10 +93,16 @@ class Trainer:
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
-        self.checkpoints = Checkpoints(self.out / STATES)
-        self.position = self.processes.as_one(lambda: self.checkpoints.restore(self.parts))
+        self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
+        found = self.processes.as_one(self.checkpoints.newest)
+        self.position = self.processes.as_one(lambda: found.restore(self.parts))
         self.processes.check_alike("state", self.position)
-        self._stop = False
+        self.found = replace(found, tensors={})
+        self._check_budget(wanted)
+        self.remarks = remarks(self.out, self.found, wanted, self.recipe)
+        if self.data.skipped:
+            self.remarks.append((left_out(self.data.skipped), True))
+        self._stop = self._stopping = False  # asked for here, and agreed on by all processes
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
@@ -116,38 +127,57 @@ class Trainer:
         """Whether the budget is spent."""
         return self._spent() >= 1
 
-    def __iter__(self) -> Iterator[Progress]:
-        advice = f"go on with: scorefield resume {self.out}"
-        with peers_answering(self.processes.count, advice):
-            yield from self._trained()
+    @property
+    def _is_stopping(self) -> bool:
+        """Whether all processes know that one has been asked to stop; one alone need not ask."""
+        return self._stopping or (self._stop and self.processes.count == 1)
 
-    def _trained(self) -> Iterator[Progress]:
+    def stop(self) -> None:
+        """Ask the run to end after the step it is in, with its state saved; from a signal handler, say."""
+        self._stop = True
+
+    def __iter__(self) -> Iterator[Progress]:
         # Asked here, by all: later, a process may see the file that another is about to write.
-        written = all(self.processes.gathered((self.out / MODEL_FILE).is_file()))
+        step = self.position.step
+        written = all(self.processes.gathered(is_whole(self.out, step)))
         if self.is_finished and written:
             return
+        advice = f"go on with: scorefield resume {self.out}"
+        with ExitStack() as held, peers_answering(self.processes.count, advice):
+            if self.accelerator.is_main_process:
+                lock = alone(self.out, self.checkpoints, self.found, self.position)
+                self.processes.as_one(lambda: held.enter_context(lock))
+            else:
+                self.processes.as_one(lambda: None)
+            yield from self._trained(written=written)
+
+    def _trained(self, *, written: bool) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
-        if self.data.skipped:
-            yield self._note(log, left_out(self.data.skipped), warning=True)
+        for text, warning in self.remarks:
+            yield self._note(log, text, warning=warning)
         yield from self._prepared(log)
         every = Budget.parse(self.training.checkpoint_every)
         saved = self.position
         self.network.train()
+        self._stopping = self.processes.agree(0.0, stop=self._stop).stop
         with closing(self.batches.ahead(self.position.step)) as batches:
-            while not (self.is_finished or self._stop):
+            while not (self.is_finished or self._is_stopping):
                 progress = self._step(batches)
                 log.add(progress)
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
                 if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
+                    log.flush()  # so that no line is about steps on both sides of it
                     self.save()
                     saved, written = self.position, True
                 yield progress
-        if saved.step < self.position.step or not written:
+        done = self.position.step
+        if done and not (saved.step == done and written):
             self.save()
         log.close()
+        self._stop = self._stopping = False
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
@@ -158,9 +188,21 @@ class Trainer:
         parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
         model = self.model
         if main:
-            self.checkpoints.write(self.position, parts)
+            self.checkpoints.write(self.position, parts, self.recipe)
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
+
+    def _check_budget(self, stored: Recipe) -> None:
+        """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
+        if self.position.step == 0 and (self.out / MODEL_FILE).is_file():
+            raise InputError(
+                f"{self.out} has a model, and no state to go on with its training from"
+            )
+        if self.is_finished and self.training.budget != stored.training.budget:
+            raise InputError(
+                f"a budget of {self.training.budget}, counted from the first step, is spent: the run in "
+                f"{self.out} has {self.position.step:,} steps and {self.position.seconds:.0f} s"
+            )
 
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""
@@ -255,7 +297,7 @@ class Trainer:
         self.stepper.update(lr)
         self.average.update(step + 1)
         agreed = self.processes.agree(time.perf_counter() - begin, stop=self._stop)
-        self._stop, seconds = agreed.stop, agreed.seconds
+        self._stopping, seconds = agreed.stop, agreed.seconds
         self.position = replace(
             self.position, step=step + 1, seconds=self.position.seconds + seconds
         )
