@@ -215,3 +215,12 @@ def test_the_loss_of_a_process_ends_the_other_and_one_goes_on(tmp_path, lost, by
     rest = scorefield([], "train", "--resume", "-o", out)
     assert rest.returncode == 0, rest.stderr
     assert json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"] == 6
+
+
+def test_a_wish_to_stop_one_process_stops_all_well(tmp_path):
+    out = tmp_path / "run"
+    # the second process gets the signal at its fourth step, and nobody else does
+    words = ["training.budget=1000steps", "-o", out]
+    code, said, _ = bare(tmp_path, "train", "mnist10k", *WORDS, *words, lost=1, by=signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, said
+    assert load(out).step == 4
