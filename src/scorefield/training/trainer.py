@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.atomic import check_writable
 from scorefield.errors import InputError
-from scorefield.models.checkpoint import MODEL_FILE, save
+from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
 from scorefield.nets.base import Network
 from scorefield.recipes.budget import Budget
@@ -25,13 +25,21 @@ from scorefield.samplers.noise import stream
 from scorefield.training.batches import Batches
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
-from scorefield.training.ema import PowerAverage
+from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.engine import Engine, Trial, measured, trials
-from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
+from scorefield.training.folder import (
+    AVERAGES,
+    SAMPLES,
+    STATES,
+    difference,
+    stored_recipe,
+    write_recipe,
+)
 from scorefield.training.log import RunLog
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
+from scorefield.training.posthoc import Snapshots
 from scorefield.training.preview import save_preview
 from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
@@ -90,6 +98,8 @@ class Trainer:
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.average = PowerAverage(self.network, self.training.ema)
+        self.profiles = Profiles(self.average)
+        self.snapshots = Snapshots(self.out / AVERAGES)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
@@ -110,15 +120,24 @@ class Trainer:
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        parts = {**self.stepper.parts, "average": self.average}
+        averages = {"average": self.average, "profile": self.profiles}
+        parts: dict[str, Part] = {**self.stepper.parts, **averages}
         return {n: WholePart(p) for n, p in parts.items()} if self.stepper.shard else parts
 
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
+        return self._model(self.average.weights())
+
+    @property
+    def raw_model(self) -> Model:
+        """The same with the weights of the last step."""
+        return self._model(self.network.state_dict())
+
+    def _model(self, weights: dict[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict({n: whole(w) for n, w in self.average.weights().items()})
+        model.network.load_state_dict({name: whole(value) for name, value in weights.items()})
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -154,6 +173,7 @@ class Trainer:
     def _trained(self, *, written: bool) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
+            self.snapshots.drop_after(self.position.step)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         for text, warning in self.remarks:
             yield self._note(log, text, warning=warning)
@@ -164,7 +184,10 @@ class Trainer:
         self._stopping = self.processes.agree(0.0, stop=self._stop).stop
         with closing(self.batches.ahead(self.position.step)) as batches:
             while not (self.is_finished or self._is_stopping):
+                before = self._spent()
                 progress = self._step(batches)
+                if self.snapshots.is_due(before, progress.spent):
+                    self._snapshot()
                 log.add(progress)
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
@@ -173,6 +196,7 @@ class Trainer:
                     self.save()
                     saved, written = self.position, True
                 yield progress
+        log.flush()
         done = self.position.step
         if done and not (saved.step == done and written):
             self.save()
@@ -186,11 +210,20 @@ class Trainer:
             return
         # Where weights are cut up, all put them together before one begins to write.
         parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
-        model = self.model
+        model, raw = self.model, self.raw_model
         if main:
             self.checkpoints.write(self.position, parts, self.recipe)
+            save(self.out / RAW_FILE, raw)
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
+
+    def _snapshot(self) -> None:
+        if self.accelerator.is_main_process:
+            self.snapshots.write(self.position.step, self.profiles)
+        elif self.stepper.shard:  # the main process asks for them in the same order
+            for average in self.profiles.averages.values():
+                for value in average.named.values():
+                    whole(value)
 
     def _check_budget(self, stored: Recipe) -> None:
         """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
@@ -238,7 +271,8 @@ class Trainer:
             self.position = replace(self.position, channels_last=False)
         self.engine.apply(self.network)
         self.stepper.prepare()
-        self.average.shard()
+        for average in (self.average, *self.profiles.averages.values()):
+            average.shard()
 
     def _slowest(self, trial: Trial) -> Trial:
         """A trial as it went in the process that took longest; one that failed took for ever."""
@@ -296,6 +330,7 @@ class Trainer:
             )
         self.stepper.update(lr)
         self.average.update(step + 1)
+        self.profiles.update(step + 1)
         agreed = self.processes.agree(time.perf_counter() - begin, stop=self._stop)
         self._stopping, seconds = agreed.stop, agreed.seconds
         self.position = replace(
