@@ -1,5 +1,6 @@
 """Training: the trainer, which is an iterator of progress, and the log it writes."""
 
+from scorefield.training.devices import decided_once
 from scorefield.training.ema import half_life
 from scorefield.training.folder import has_run
 from scorefield.training.log import read_log
@@ -7,4 +8,4 @@ from scorefield.training.posthoc import averaged
 from scorefield.training.progress import Progress
 from scorefield.training.trainer import Trainer
 
-__all__ = ["Progress", "Trainer", "averaged", "half_life", "has_run", "read_log"]
+__all__ = ["Progress", "Trainer", "averaged", "decided_once", "half_life", "has_run", "read_log"]

@@ -181,6 +181,7 @@ def trials(
     network: Network,
     run: Callable[[Engine], None],
     remaining: Callable[[float], float],
+    agreed: Callable[[Trial], Trial] = lambda trial: trial,
 ) -> Iterator[Trial]:
     """Measure the ways worth trying, cheapest first.
 
@@ -192,6 +193,7 @@ def trials(
         network: the network, which is left laid out as last tried.
         run: one forward and backward pass of a batch.
         remaining: seconds of training left, given the seconds of a step.
+        agreed: what all processes make of a trial, which each has measured by itself.
     """
     images = any(p.ndim == 4 for p in network.parameters())
     fixed = "bf16" if training.precision == "bf16" else "fp32"
@@ -199,17 +201,17 @@ def trials(
     if training.precision != "auto" and training.compile == "off":
         yield Trial(first, 0.0, 0.0)
         return
-    best = measured(first, network, run, n=1)
+    best = agreed(measured(first, network, run, n=1))
     yield best
     if remaining(best.seconds) > SHORT_RUN and training.precision == "auto":
         for engine in [replace(first, channels_last=False), replace(first, precision="bf16")]:
-            trial = measured(engine, network, run)
+            trial = agreed(measured(engine, network, run))
             best = min(best, trial, key=lambda t: t.seconds)
             yield trial
     pays = training.compile == "auto" and remaining(best.seconds) > COMPILE_PAYS
     if pays or training.compile == "on":
-        compiled = measured(replace(best.engine, compiled=True), network, run, n=1)
+        compiled = agreed(measured(replace(best.engine, compiled=True), network, run, n=1))
         if compiled.failure or training.compile == "on":
             yield compiled
         else:
-            yield from in_turns([best, compiled], network, run)
+            yield from map(agreed, in_turns([best, compiled], network, run))

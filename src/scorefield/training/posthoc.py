@@ -26,6 +26,7 @@ from scorefield.models.model import Model
 from scorefield.models.tensors import write_tensors
 from scorefield.training.ema import PROFILES, Profiles, exponent
 from scorefield.training.folder import AVERAGES
+from scorefield.training.sharding import whole
 
 SNAPSHOTS = 16  # over the budget
 
@@ -114,7 +115,7 @@ class Snapshots:
             InputError: when the file cannot be written.
         """
         tensors = {
-            f"{width:g}.{name}": values.to(torch.float16)
+            f"{width:g}.{name}": whole(values).to(torch.float16)
             for width, average in profiles.averages.items()
             for name, values in average.named.items()
         }

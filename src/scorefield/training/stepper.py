@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -13,9 +14,12 @@ from scorefield.data.base import DataSpec
 from scorefield.nets.base import Network
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
+from scorefield.training.draws import drawn_by_row
 from scorefield.training.engine import Engine
 from scorefield.training.optimizers import build_optimizers
-from scorefield.training.order import AUGMENT, DROPOUT, NOISE
+from scorefield.training.order import AUGMENT, DEQUANTISE, DROPOUT, NOISE
+from scorefield.training.processes import Processes
+from scorefield.training.sharding import check_shardable, sharded, sharder, whole
 from scorefield.training.state import ModulePart, OptimizerPart, Part
 
 if TYPE_CHECKING:
@@ -67,7 +71,12 @@ class Stepper:
         built = build_optimizers(
             self.network, training.optimizer, training.lr, training.weight_decay
         )
-        self.optimizers = [accelerator.prepare(optimizer) for optimizer in built]
+        self.shard = sharder(accelerator)  # with weights, in `prepare`
+        if self.shard is not None:
+            check_shardable(training.optimizer)
+            self.optimizers = built
+        else:
+            self.optimizers = [accelerator.prepare(optimizer) for optimizer in built]
         self.loss: nn.Module = LossModule(denoiser, recipe.objective)
         self.generator = torch.Generator()
 
@@ -80,12 +89,16 @@ class Stepper:
     def prepare(self) -> None:
         """Let processes share gradients; when the weights are laid out, since that is taken for settled."""
         self.network.zero_grad(set_to_none=True)
-        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
+        loss = LossModule(self.denoiser, self.recipe.objective)
+        if self.shard is not None:
+            self.loss, self.optimizers = sharded(self.shard, loss, self.optimizers)
+        else:
+            self.loss = self.accelerator.prepare(loss)
 
     def gradients(
         self, engine: Engine, step: int, x0: Tensor, label: Tensor | None
     ) -> tuple[float, float]:
-        """Leave the clipped gradients of a step; returns the loss and the norm before clipping.
+        """Leave the clipped gradients of a step; returns the batch's loss and the norm before clipping.
 
         Arguments:
             engine: how to compute.
@@ -94,9 +107,10 @@ class Stepper:
             label: the labels of the whole batch.
         """
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            loss = self._backward(engine, step, x0, label)
+            loss = Processes(self.accelerator).mean(self._backward(engine, step, x0, label))
         clip = self.recipe.training.clip
-        return loss, float(self.accelerator.clip_grad_norm_(self.network.parameters(), clip))
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
+        return loss, float(whole(norm))
 
     def update(self, lr: float) -> None:
         """Change the weights by the gradients that are there.
@@ -130,15 +144,24 @@ class Stepper:
         """What the loss of this process's rows takes: x₀, t, ε, label and what augmentation tells."""
         device, mine, objective = self.accelerator.device, self.mine, self.recipe.objective
         batch, seed = self.recipe.training.batch, self.recipe.training.seed
-        # Every process draws for the whole batch and keeps its rows: no number of them changes a sample.
+        # No number of processes changes a sample: each draws what is a few numbers a row for the whole
+        # batch and keeps its rows, and what has the size of an image by the rows.
         self.generator.manual_seed(stream(seed, AUGMENT, step))
-        changes = self.recipe.augmentation.draw(batch, self.spec, self.generator)[mine]
+        changes = self.recipe.augmentation.draw(
+            batch,
+            self.spec,
+            self.generator,
+            mine,
+            partial(drawn_by_row, torch.rand, mine, self.spec.shape, seed, DEQUANTISE, step),
+        )
         self.generator.manual_seed(stream(seed, NOISE, step))
-        whole = x0[:1].expand(batch, *x0.shape[1:])
-        t, eps, label = objective.draw(self.denoiser.schedule, whole, label, self.generator)
+        no_pixels = x0.new_empty(batch, 0)
+        t, _, label = objective.draw(self.denoiser.schedule, no_pixels, label, self.generator)
+        shape = tuple(x0.shape[1:])
+        eps = drawn_by_row(torch.randn, mine, shape, seed, NOISE, step, dtype=x0.dtype)
         torch.manual_seed(stream(seed, DROPOUT, step, self.accelerator.process_index))
         x0 = changes(x0)
-        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps[mine]).to(device)
+        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps).to(device)
         label = None if label is None else label[mine]
         told, known = (None if c is None else c.to(device) for c in (changes.told, label))
         return x0, t, eps, known, told

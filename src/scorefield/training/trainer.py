@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,9 @@ from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.posthoc import Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
+from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
+from scorefield.training.sharding import HeldPart, WholePart, whole
 from scorefield.training.state import Part, Position
 from scorefield.training.stepper import Stepper
 
@@ -80,7 +82,9 @@ class Trainer:
         wanted = stored or recipe
         if wanted is None:
             raise InputError(f"there is no run in {out} to resume")
-        self.data = wanted.data.load("train")
+        self.accelerator = accelerator(self.out, device)
+        self.processes = Processes(self.accelerator)
+        self.data = self.processes.in_turn(lambda: wanted.data.load("train"))
         self.spec = self.data.spec
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
@@ -89,7 +93,7 @@ class Trainer:
             self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
-        self.accelerator = accelerator(self.out, device)
+        mine = self.processes.rows(self.training.batch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
@@ -97,20 +101,20 @@ class Trainer:
         self.average = PowerAverage(self.network, self.training.ema)
         self.profiles = Profiles(self.average)
         self.snapshots = Snapshots(self.out / AVERAGES)
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
         self.monitor = Monitor(self.recipe, self.data, self.denoiser, self.accelerator)
         self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
-        found = self.checkpoints.newest()
-        self.position = found.restore(self.parts)
+        found = self.processes.as_one(self.checkpoints.newest)
+        self.position = self.processes.as_one(lambda: found.restore(self.parts))
+        self.processes.check_alike("state", self.position)
         self.found = replace(found, tensors={})
         self._check_budget(wanted)
         self.remarks = remarks(self.out, self.found, wanted, self.recipe)
         if self.data.skipped:
             self.remarks.append((left_out(self.data.skipped), True))
-        self._stop = False
+        self._stop = self._stopping = False  # asked for here, and agreed on by all processes
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
@@ -118,7 +122,9 @@ class Trainer:
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        return {**self.stepper.parts, "average": self.average, "profile": self.profiles}
+        averages = {"average": self.average, "profile": self.profiles}
+        parts: dict[str, Part] = {**self.stepper.parts, **averages}
+        return {n: WholePart(p) for n, p in parts.items()} if self.stepper.shard else parts
 
     @property
     def model(self) -> Model:
@@ -133,7 +139,7 @@ class Trainer:
     def _model(self, weights: dict[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict(weights)
+        model.network.load_state_dict({name: whole(value) for name, value in weights.items()})
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -142,21 +148,31 @@ class Trainer:
         """Whether the budget is spent."""
         return self._spent() >= 1
 
+    @property
+    def _is_stopping(self) -> bool:
+        """Whether all processes know that one has been asked to stop; one alone need not ask."""
+        return self._stopping or (self._stop and self.processes.count == 1)
+
     def stop(self) -> None:
         """Ask the run to end after the step it is in, with its state saved; from a signal handler, say."""
         self._stop = True
 
     def __iter__(self) -> Iterator[Progress]:
-        if self.is_finished and is_whole(self.out, self.position.step):
+        # Asked here, by all: later, a process may see the file that another is about to write.
+        step = self.position.step
+        written = all(self.processes.gathered(is_whole(self.out, step)))
+        if self.is_finished and written:
             return
-        with (
-            alone(self.out, self.checkpoints, self.found, self.position)
-            if self.accelerator.is_main_process
-            else nullcontext()
-        ):
-            yield from self._trained()
+        advice = f"go on with: scorefield resume {self.out}"
+        with ExitStack() as held, peers_answering(self.processes.count, advice):
+            if self.accelerator.is_main_process:
+                lock = alone(self.out, self.checkpoints, self.found, self.position)
+                self.processes.as_one(lambda: held.enter_context(lock))
+            else:
+                self.processes.as_one(lambda: None)
+            yield from self._trained(written=written)
 
-    def _trained(self) -> Iterator[Progress]:
+    def _trained(self, *, written: bool) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
             self.snapshots.drop_after(self.position.step)
@@ -168,8 +184,9 @@ class Trainer:
         every = Budget.parse(self.training.checkpoint_every)
         saved = self.position
         self.network.train()
+        self._stopping = self.processes.agree(0.0, stop=self._stop).stop
         with closing(self.batches.ahead(self.position.step)) as batches:
-            while not (self.is_finished or self._stop):
+            while not (self.is_finished or self._is_stopping):
                 before = self._spent()
                 progress = self._step(batches)
                 if self.snapshots.is_due(before, progress.spent):
@@ -182,22 +199,26 @@ class Trainer:
                 if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
                     log.flush()  # so that no line is about steps on both sides of it
                     self.save()
-                    saved = self.position
+                    saved, written = self.position, True
                 yield progress
         log.flush()
         done = self.position.step
-        if done and not (saved.step == done and is_whole(self.out, done)):
+        if done and not (saved.step == done and written):
             self.save()
         log.close()
-        self._stop = False
+        self._stop = self._stopping = False
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
+        main = self.accelerator.is_main_process
+        if not (main or self.stepper.shard):
+            return
+        # Where weights are cut up, all put them together before one begins to write.
+        parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
+        models = {AVERAGED: self.model, RAW: self.raw_model}
+        if main:
             score = self.monitor.score(self.position)
-            self.checkpoints.write(self.position, self.parts, self.recipe, score)
-            models = {AVERAGED: self.model, RAW: self.raw_model}
+            self.checkpoints.write(self.position, parts, self.recipe, score)
             save(self.out / RAW_FILE, models[RAW])
             save(self.out / MODEL_FILE, models[AVERAGED])
             save_preview(self.out / SAMPLES, models)
@@ -205,6 +226,10 @@ class Trainer:
     def _snapshot(self) -> None:
         if self.accelerator.is_main_process:
             self.snapshots.write(self.position.step, self.profiles)
+        elif self.stepper.shard:  # the main process asks for them in the same order
+            for average in self.profiles.averages.values():
+                for value in average.named.values():
+                    whole(value)
 
     def _check_budget(self, stored: Recipe) -> None:
         """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
@@ -222,7 +247,9 @@ class Trainer:
         """Settle how the network computes: as before when resuming, else by measuring."""
         if self.position.step == 0:
             tried = {}
-            for trial in trials(self.training, self.network, self._dry_run, self._remaining):
+            for trial in trials(
+                self.training, self.network, self._dry_run, self._remaining, self._slowest
+            ):
                 tried[trial.engine] = trial
                 if trial.failure:
                     yield self._note(log, _uncompiled(trial), warning=True)
@@ -241,16 +268,27 @@ class Trainer:
             )
         elif self.engine.compiled:
             # Before the first step, as compiling is not training time; this machine may not be able to.
-            trial = measured(self.engine, self.network, self._dry_run, n=0)
+            trial = self._slowest(measured(self.engine, self.network, self._dry_run, n=0))
             if trial.failure:
                 self.engine = replace(self.engine, compiled=False)
                 yield self._note(log, _uncompiled(trial), warning=True)
+        if self.stepper.shard:  # FSDP cuts up contiguous weights only
+            self.engine = replace(self.engine, channels_last=False)
+            self.position = replace(self.position, channels_last=False)
         self.engine.apply(self.network)
         self.stepper.prepare()
+        for average in (self.average, *self.profiles.averages.values()):
+            average.shard()
+
+    def _slowest(self, trial: Trial) -> Trial:
+        """A trial as it went in the process that took longest; one that failed took for ever."""
+        return max(self.processes.gathered(trial), key=lambda t: t.seconds)
 
     def _checked(self, progress: Progress, log: RunLog) -> Generator[Progress, None, Progress]:
         """A step with what a check after it found, which one process makes while the others wait."""
-        if not self.accelerator.is_main_process:
+        if (
+            not self.accelerator.is_main_process or self.stepper.shard
+        ):  # no process has whole weights
             return progress
         first = self.monitor.last.step == 0
         found = self.monitor(self.position, self.average.weights(), self.engine)
@@ -314,7 +352,8 @@ class Trainer:
         self.stepper.update(lr)
         self.average.update(step + 1)
         self.profiles.update(step + 1)
-        seconds = time.perf_counter() - begin
+        agreed = self.processes.agree(time.perf_counter() - begin, stop=self._stop)
+        self._stopping, seconds = agreed.stop, agreed.seconds
         self.position = replace(
             self.position, step=step + 1, seconds=self.position.seconds + seconds
         )
