@@ -56,6 +56,17 @@ class Checkpoints:
             old.unlink()
         return path
 
+    def forget_after(self, step: int) -> None:
+        """Delete the files of later steps, unless there are no others.
+
+        Arguments:
+            step: the last step that counts.
+        """
+        later = [f for f in self.files() if f.name > f"step-{step:08d}.safetensors"]
+        if len(later) < len(self.files()):
+            for file in later:
+                file.unlink(missing_ok=True)
+
     def restore(self, parts: Mapping[str, Part]) -> Position:
         """Put a run back where its newest good state file left it, or at the start if there is none.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from scorefield.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,3 +33,14 @@ def accelerator(out: Path, device: str) -> Accelerator:
         log_with="tensorboard" if is_tensorboard_available() else None,
         project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
     )
+
+
+def greatest(accelerator: Accelerator, number: int) -> int:
+    """The greatest of the numbers that processes have.
+
+    Arguments:
+        accelerator: the processes.
+        number: this process's.
+    """
+    own = torch.tensor([number], device=accelerator.device)
+    return int(accelerator.gather(own).max())

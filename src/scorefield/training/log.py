@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,7 @@ class RunLog:
         self.last: Progress | None = None
         if not accelerator.is_main_process:
             return
-        kept = [line for line in read_log(out) if line["step"] <= after] if after else []
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._keep([line for line in read_log(out) if line["step"] <= after] if after else [])
         accelerator.init_trackers("tensorboard")
 
     def add(self, progress: Progress) -> None:
@@ -62,6 +62,13 @@ class RunLog:
         self.accelerator.log({k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step)
         self.losses = []
 
+    def rewind(self, step: int) -> None:
+        """Drop what came after a step, as the run goes back to it."""
+        self.losses = []
+        self.last = self.last and replace(self.last, step=step)
+        if self.accelerator.is_main_process:
+            self._keep([line for line in read_log(self.path.parent) if line["step"] <= step])
+
     def note(self, text: str) -> None:
         """Write a remark."""
         if self.accelerator.is_main_process:
@@ -71,6 +78,10 @@ class RunLog:
         """Write the rest and close the trackers."""
         self.flush()
         self.accelerator.end_training()
+
+    def _keep(self, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        self.path.write_text(text, encoding="utf-8")
 
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

@@ -27,13 +27,15 @@ from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage
 from scorefield.training.engine import Engine, Trial, measured, trials
+from scorefield.training.faults import LEFT_OUT, Fault, Faults, Origin, advanced, rolled_back
 from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
 from scorefield.training.log import RunLog
+from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
-from scorefield.training.state import Part, Position
+from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
 
 
@@ -86,10 +88,12 @@ class Trainer:
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
         self.checkpoints = Checkpoints(self.out / STATES)
+        self.faults = Faults(self.out, self.training, order, self.accelerator.is_main_process)
         self.position = self.checkpoints.restore(self.parts)
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
+        self.stepper.split = max(self.stepper.split, self.position.split)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -118,21 +122,20 @@ class Trainer:
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         if self.data.skipped:
             yield self._note(log, left_out(self.data.skipped), warning=True)
+        yield from self._fitted(log)
         yield from self._prepared(log)
-        every = Budget.parse(self.training.checkpoint_every)
-        saved = self.position
         self.network.train()
-        with closing(self.batches.ahead(self.position.step)) as batches:
-            while not self.is_finished:
-                progress = self._step(batches)
-                log.add(progress)
-                steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
-                images = steps * self.training.batch
-                if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
-                    self.save()
-                    saved = self.position
-                yield progress
-        if saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
+        self.saved = self.position
+        self.origin = Origin(self.position, self.parts) if self.position.step == 0 else None
+        while not self.is_finished:
+            with closing(self.batches.ahead(self.position.step)) as batches:
+                yield from self._until_rolled_back(batches, log)
+        if not self.stepper.is_sound:
+            raise InputError(
+                f"the weights are not finite after the last step, {self.position.step}; try a lower "
+                f"training.lr than {self.training.lr:g}"
+            )
+        if self.saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
             self.save()
         log.close()
 
@@ -140,10 +143,76 @@ class Trainer:
         """Write the state of the run, its model so far and a picture of what that makes."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            self.checkpoints.write(self.position, self.parts)
+            self._write_state()
             model = self.model
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
+
+    def drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """What the loss of a step takes: x₀, t, ε, label and what augmentation tells.
+
+        Arguments:
+            step: the number of the step, from 1 as in the log; the run stays where it is.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return self.stepper.drawn(step - 1, *self.batches(step - 1))
+
+    def _write_state(self) -> None:
+        self.checkpoints.write(self.position, self.parts)
+
+    def _until_rolled_back(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]], log: RunLog
+    ) -> Iterator[Progress]:
+        """Steps to the end of the budget, or to where the run goes back and needs other batches."""
+        every = Budget.parse(self.training.checkpoint_every)
+        while not self.is_finished:
+            progress, fault = self._step(batches)
+            if self.stepper.split > self.position.split:
+                self.position = replace(self.position, split=self.stepper.split)
+                yield self._note(log, _divided(self.stepper.split), warning=True)
+            if fault is not None:
+                yield self._note(log, f"{fault}; {fault.done}", warning=True)
+                if fault.done != LEFT_OUT:
+                    yield self._note(log, self._rolled_back(log), warning=True)
+                    return
+                continue
+            if math.isfinite(progress.grad_norm):
+                log.add(progress)
+            steps, seconds = progress.step - self.saved.step, progress.seconds - self.saved.seconds
+            images = steps * self.training.batch
+            due = every.spent(seconds=seconds, images=images, steps=steps) >= 1
+            if due and self.stepper.is_sound:
+                self.save()
+                self.saved, self.origin = self.position, None
+            yield progress
+
+    def _rolled_back(self, log: RunLog) -> str:
+        """Go on from the last good checkpoint with a lower learning rate; returns what to say of it."""
+        main = self.accelerator.is_main_process
+        if main:
+            self.checkpoints.forget_after(self.position.step - self.position.left_out)
+        self.accelerator.wait_for_everyone()
+        saved = (self.origin or self.checkpoints).restore(self.parts)
+        self.position = rolled_back(self.position, saved)
+        self.accelerator.wait_for_everyone()
+        if main:
+            self._write_state()  # so that a run that is resumed has been rolled back, too
+        log.rewind(self.position.step)
+        self.saved = self.position
+        return (
+            f"back to the checkpoint of step {self.position.step}, with "
+            f"{self.position.lr_factor:g} of the learning rate"
+        )
+
+    def _fitted(self, log: RunLog) -> Iterator[Progress]:
+        """Say how much memory is needed, and split the batch where there is too little."""
+        needed = estimated(self.stepper, self.average, self.data, self._first)
+        room = Room(needed, free_bytes(self.accelerator.device))
+        before, self.stepper.split = self.stepper.split, room.parts(self.stepper.split)
+        self.position = replace(self.position, split=self.stepper.split)
+        short = room.is_short(self.stepper.split) or self.stepper.split > before
+        if short or room.is_notable:
+            yield self._note(log, room.describe(self.stepper.split), warning=short)
 
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""
@@ -163,8 +232,11 @@ class Trainer:
                 (t for t in tried.values() if not t.failure),
                 key=lambda t: (forced and not t.engine.compiled, t.seconds),
             ).engine
-            self.position = Position(
-                0, 0.0, self.engine.precision, self.engine.channels_last, self.engine.compiled
+            self.position = replace(
+                self.position,
+                precision=self.engine.precision,
+                channels_last=self.engine.channels_last,
+                compiled=self.engine.compiled,
             )
         elif self.engine.compiled:
             # Before the first step, as compiling is not training time; this machine may not be able to.
@@ -214,24 +286,27 @@ class Trainer:
     def _dry_run(self, engine: Engine) -> None:
         self.stepper.dry_run(engine, *self._first)
 
-    def _step(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Progress:
+    def _step(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]]
+    ) -> tuple[Progress, Fault | None]:
+        """One step, and what was wrong with it if it was left out."""
         begin = time.perf_counter()
         x0, label = next(batches)
         step, batch = self.position.step, self.training.batch
-        lr = self._lr(self._spent())
+        lr = self._lr(self._spent()) * self.position.lr_factor
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise InputError(
-                f"the loss is {loss} and the gradient's norm {norm} at step {step + 1}; try a lower "
-                f"training.lr than {self.training.lr:g} or training.precision=fp32"
-            )
-        self.stepper.update(lr)
-        self.average.update(step + 1)
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        good = self.stepper.overflowed(loss, norm) or finite
+        if finite:
+            self.stepper.update(lr)
+            self.average.update(step + 1)
+        else:
+            self.stepper.leave_out()
         seconds = time.perf_counter() - begin
         self.position = replace(
-            self.position, step=step + 1, seconds=self.position.seconds + seconds
+            advanced(self.position, good=good), seconds=self.position.seconds + seconds
         )
-        return Progress(
+        progress = Progress(
             step + 1,
             (step + 1) * batch,
             self.position.seconds,
@@ -241,6 +316,11 @@ class Trainer:
             norm,
             batch / seconds,
         )
+        return progress, None if good else self.faults.seen(progress, self.position)
+
+
+def _divided(parts: int) -> str:
+    return f"memory ran out; a batch is now computed in {parts} parts, with the same gradient"
 
 
 def _uncompiled(trial: Trial) -> str:
