@@ -15,6 +15,7 @@ RUN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL = [*RUN, *(path for path in sorted(ROOT.glob("*.md")) if path not in RUN)]
 COMMANDS = {
     "train",
+    "resume",
     "doctor",
     "sample",
     "calibrate",

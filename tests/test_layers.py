@@ -50,7 +50,7 @@ THIRD_PARTY = {
     "data": {"torch", "numpy", "pooch", "requests", "rich", "PIL", "datasets"},
     "samplers": {"torch"},
     "guidance": {"torch"},
-    "verification": {"torch"},
+    "verification": {"torch", "safetensors"},
 }
 LAZY = {
     "matplotlib",
@@ -224,6 +224,8 @@ assert "torch" in sys.modules
 def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    commands = "train doctor sample evaluate compare tune likelihood latent show list plot verify"
+    commands = (
+        "train resume doctor sample evaluate compare tune likelihood latent show list plot verify"
+    )
     for command in commands.split():
         assert command in done.stdout

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scorefield.errors import InputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of ``path`` that takes its name when the block ends well.
 
-    The file is flushed to the disk before it is renamed; when the block fails, nothing is left.
+    The file is flushed to the disk before it is renamed, and the folder after; when the block fails,
+    nothing is left. What a killed process leaves has its number in the name: see `clear_partial`.
 
     Arguments:
         path: where the file is to be.
@@ -23,25 +28,65 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: when the folder or the file cannot be written.
     """
-    temporary: Path | None = None
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The ending stays the same: writers choose a format by it.
         handle, name = tempfile.mkstemp(
-            prefix=".", suffix=f".partial{path.suffix}", dir=path.parent
+            prefix=f".{os.getpid()}-", suffix=f".partial{path.suffix}", dir=path.parent
         )
         os.close(handle)
         temporary = Path(name)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _flush_folder(path.parent)
+        finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system says against writing ``path`` is told in a sentence.
+
+    Arguments:
+        path: what the block writes.
+
+    Raises:
+        InputError: with the reason; of a full disk, with the space that is left on it.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.strerror or error)
+        if error.errno in FULL:
+            with suppress(OSError):
+                free = shutil.disk_usage(path.parent).free
+                reason += f" ({free / 1e6:,.1f} MB free in {path.parent})"
+        raise InputError(f"cannot write {path}: {reason}") from error
+
+
+def clear_partial(folder: Path, process: int) -> None:
+    """Delete what a killed process left of files that it had not finished.
+
+    Arguments:
+        folder: searched with all that is in it.
+        process: the number of a process that writes there no more.
+    """
+    for path in folder.rglob(f".{process}-*.partial*"):
+        path.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make names last: a renamed file is safe from a loss of power when its folder is on the disk."""
+    with suppress(OSError):  # not every system opens folders, nor every file system flushes them
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

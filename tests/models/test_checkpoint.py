@@ -5,6 +5,8 @@ import os
 import pickle
 import random
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -367,8 +369,30 @@ def test_a_failed_save_keeps_the_old_file(saved, points, monkeypatch):
         args[1].write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("scorefield.models.checkpoint.save_file", full)
+    monkeypatch.setattr("scorefield.models.tensors.save_file", full)
     with pytest.raises(InputError, match=r"cannot write .*No space left on device"):
         save(saved, points)
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == [FILE]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from scorefield.errors import InputError
+from scorefield.models.tensors import write_tensors
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_tensors(Path(sys.argv[1]), {"x": torch.zeros(300_000)}, {})
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_finds_no_room_says_how_much_it_needs(tmp_path):
+    path = tmp_path / FILE
+    words = [sys.executable, "-c", FULL, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == f"cannot write {path}: File too large, 1.2 MB needed\n", done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,13 +61,13 @@ def test_what_a_run_folder_holds(tmp_path, recipe, previews):
     # a state for the newest checkpoint and the one before it
     states = sorted(path.name for path in (tmp_path / "state").iterdir())
     assert states == ["step-00000028.safetensors", "step-00000042.safetensors"]
-    # a line of the log for step 1, every 20 and the end, with the mean loss since the last
+    # a line of the log for step 1, every 20, each checkpoint and the end, with the mean loss since the last
     text = (tmp_path / "log.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
     assert lines == read_log(tmp_path)
-    assert [line["step"] for line in lines] == [1, 20, 40, 42]
-    assert [line["images"] for line in lines] == [16, 320, 640, 672]
-    means = [sum(losses[a:b]) / (b - a) for a, b in ((0, 1), (1, 20), (20, 40), (40, 42))]
+    assert [line["step"] for line in lines] == [1, 14, 20, 28, 40, 42]
+    assert [line["images"] for line in lines] == [16 * step for step in (1, 14, 20, 28, 40, 42)]
+    means = [sum(losses[a:b]) / (b - a) for a, b in pairwise((0, 1, 14, 20, 28, 40, 42))]
     assert [line["loss"] for line in lines] == pytest.approx(means)
     assert {"seconds", "lr", "grad_norm", "rate"} <= lines[0].keys()
     # the same for TensorBoard

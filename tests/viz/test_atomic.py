@@ -2,10 +2,12 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from scorefield.atomic import check_writable, whole_file
+from scorefield.atomic import check_writable, clear_partial, whole_file
 from scorefield.errors import InputError
 
 
@@ -51,11 +53,52 @@ def test_a_failing_block_leaves_what_was_there(tmp_path, error, exists):
 
 def test_a_disk_that_is_full_is_told_in_a_sentence(tmp_path):
     with (
-        pytest.raises(InputError, match=r"^cannot write .*file: No space left on device$"),
+        pytest.raises(
+            InputError,
+            match=rf"^cannot write .*file: No space left on device \([\d,.]+ MB free in {tmp_path}\)$",
+        ),
         whole_file(tmp_path / "file"),
     ):
         raise OSError(28, "No space left on device")
     assert listing(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scorefield.atomic import whole_file
+with whole_file(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    print(os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_leaves_is_cleared_and_nothing_else(tmp_path):
+    path = tmp_path / "deep" / "picture.png"
+    words = [sys.executable, "-c", KILLED, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == -9
+    (left,) = listing(path.parent)
+    assert "partial" in left
+    with whole_file(path.parent / "mine") as temporary:
+        temporary.write_text("x")
+        clear_partial(tmp_path, int(done.stdout))
+        assert listing(path.parent) == [temporary.name]
+    clear_partial(tmp_path, os.getpid())
+    assert listing(path.parent) == ["mine"]
+
+
+def test_a_new_name_is_flushed_with_its_folder(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle)))
+    with whole_file(tmp_path / "file") as temporary:
+        temporary.write_text("x")
+    file, folder = flushed  # in this order: the name must not outlive the content
+    assert (file.st_ino, folder.st_ino) == (
+        (tmp_path / "file").stat().st_ino,
+        tmp_path.stat().st_ino,
+    )
 
 
 def test_places_that_cannot_be_written(tmp_path):

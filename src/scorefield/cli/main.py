@@ -26,6 +26,9 @@ app = App(
 # By import path: a command's module, and torch with it, is loaded when the command is used.
 app.command("scorefield.cli.train:train", help="Train a recipe, or go on with a run.")
 app.command(
+    "scorefield.cli.resume:resume", help="Go on with a run from its last good state, or for longer."
+)
+app.command(
     "scorefield.cli.doctor:doctor", help="Examine data, and fit a recipe to them and to a budget."
 )
 app.command("scorefield.cli.sample:sample", help="Draw samples from a trained model.")
@@ -67,7 +70,7 @@ app.command(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0, 1 where a claim of `verify` fails, 2 for a user's error, 130 when interrupted.
+    0, 1 where a claim of `verify` fails, 2 for a user's error, 130 when interrupted, 143 when asked to end.
 
     Arguments:
         argv: the words after the program's name; those of the process if not given.

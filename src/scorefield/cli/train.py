@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from scorefield import InputError, Recipe, Trainer, find_recipe
 from scorefield.cli.doctor import examined
 from scorefield.cli.options import Json, Out
-from scorefield.cli.output import bar, remark, say
+from scorefield.cli.output import remark
+from scorefield.cli.running import finish
 from scorefield.doctor import RECIPE
 from scorefield.recipes import data_source
 from scorefield.training import has_run
@@ -31,7 +32,7 @@ def train(
     device: str = "auto",
     strict: Annotated[bool, Parameter(negative=())] = False,
     as_json: Json = False,
-) -> None:
+) -> int:
     """Train a recipe, or go on with a run.
 
     Parameters
@@ -65,27 +66,7 @@ def train(
         given = [*([recipe] if recipe else []), *overrides]
         chosen = _fitted(auto, given, budget, out, resume=resume, device=device, as_json=as_json)
     trainer = Trainer(chosen, out, device=device, resume=resume)
-    with bar(f"training {out}", as_json=as_json) as advance:
-        for progress in trainer:
-            if progress.note:
-                remark(progress.note, as_json=as_json, warning=progress.warning)
-            else:
-                words_beside = f"loss {progress.loss:.4f}, {progress.rate:,.0f} images/s"
-                advance(progress.spent, words_beside)
-    position, path = trainer.position, str(out)
-    images = position.step * trainer.training.batch
-    say(
-        f"{path}: trained for {position.step:,} steps, {images:,} images, "
-        f"{position.seconds:.0f} s ({trainer.engine})\n"
-        f"next: scorefield sample {path} -n 100 -o {path}/samples/grid.png",
-        as_json=as_json,
-        event="done",
-        run=path,
-        step=position.step,
-        images=images,
-        seconds=round(position.seconds, 3),
-        engine=str(trainer.engine),
-    )
+    return finish(trainer, as_json=as_json)
 
 
 def _named(recipe: str | None, words: Sequence[str], *, resume: bool) -> Recipe | None:

@@ -15,11 +15,12 @@ from scorefield import InputError, load
 from scorefield.cli.options import Json
 from scorefield.cli.output import bar, say
 from scorefield.models import check_device
-from scorefield.verification import CLAIMS, Claim, Finding, model_claims
+from scorefield.verification import CLAIMS, Claim, Finding, model_claims, resume_claims
 from scorefield.verification import verify as tried
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 WIDTH = 132  # of the table where there is no terminal
+RESUME = "resume"  # in place of a run: training that is killed and resumed
 
 
 def verify(
@@ -32,14 +33,15 @@ def verify(
     dtype: Literal["float64", "float32"] = "float64",
     as_json: Json = False,
 ) -> int:
-    """Try problems with exact answers on this installation, or a trained model on its own data.
+    """Try problems with exact answers on this installation, a trained model on its data, or resuming.
 
     Exit code 1 when a claim fails.
 
     Parameters
     ----------
     run
-        A run folder, or a model.safetensors file; this installation if not given.
+        A run folder, or a model.safetensors file; this installation if not given. "resume" trains runs
+        that are killed and resumed, and compares them with one that is not, bit for bit.
     everything
         Also the claims that take long: minutes in place of one.
     only
@@ -51,11 +53,8 @@ def verify(
     as_json
         Print lines of JSON.
     """
-    if run is None:
-        claims, precision = CLAIMS, DTYPES[dtype]
-        check_device(device)
-    else:
-        claims, precision = model_claims(load(run, device=device)), torch.float32
+    precision = DTYPES[dtype] if run is None else torch.float32
+    claims = _claims(run, device)
     chosen = [c for c in claims if (everything or not c.slow) and (only or "") in c.name]
     if not chosen:
         raise InputError(f"no claim has '{only}' in its name")
@@ -87,6 +86,16 @@ def verify(
         torch=torch.__version__,
     )
     return 1 if failed else 0
+
+
+def _claims(run: str | None, device: str) -> Sequence[Claim]:
+    """What is to be tried."""
+    if run == RESUME:
+        return resume_claims()
+    if run is not None:
+        return model_claims(load(run, device=device))
+    check_device(device)
+    return CLAIMS
 
 
 def _quietly(claims: Sequence[Claim], device: str, dtype: torch.dtype) -> Iterator[Finding]:

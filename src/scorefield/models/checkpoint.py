@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from scorefield.atomic import whole_file
 from scorefield.core.moments import moments_from
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.models.model import Model
+from scorefield.models.tensors import write_tensors
 from scorefield.nets.base import lay_out
 from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe, Sampling
@@ -48,12 +47,11 @@ def save(path: str | Path, model: Model) -> None:
         "spec": json.dumps(asdict(model.spec)),
         "step": str(model.step),
     }
-    tensors = {k: v.contiguous() for k, v in model.denoiser.network.state_dict().items()}
+    tensors = model.denoiser.network.state_dict()
     if model.denoiser.moments is not None:
         known = model.denoiser.moments.tensors()
         tensors |= {MOMENTS + name: values for name, values in known.items()}
-    with whole_file(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(Path(path), tensors, header)
 
 
 def store_sampling(path: str | Path, sampling: Sampling, tuned: Mapping[str, Any]) -> None:
@@ -73,8 +71,7 @@ def store_sampling(path: str | Path, sampling: Sampling, tuned: Mapping[str, Any
     recipe = to_dict(replace(card.recipe, sampling=sampling))
     note = json.dumps(dict(tuned), allow_nan=False)
     header = _header(file) | {"recipe": json.dumps(recipe), "tuned": note}
-    with whole_file(file) as temporary:
-        save_file(_tensors(file), temporary, metadata=header)
+    write_tensors(file, _tensors(file), header)
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Model:

@@ -29,6 +29,7 @@ class Training:
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
         patience: steps in a row without finite numbers before the run is rolled back; at least 1.
         checkpoint_every: how often the state is saved, in the words of a budget.
+        keep: how many of the last states are kept, beside the best; at least 1.
     """
 
     budget: str = "5m"
@@ -46,11 +47,12 @@ class Training:
     compile: Literal["auto", "on", "off"] = "auto"
     patience: int = 5
     checkpoint_every: str = "60s"
+    keep: int = 2
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
         Budget.parse(self.checkpoint_every)
-        for name in ("batch", "patience"):
+        for name in ("batch", "patience", "keep"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.accumulate < 1 or self.batch % self.accumulate:

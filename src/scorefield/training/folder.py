@@ -8,8 +8,10 @@ from pathlib import Path
 
 from scorefield.atomic import whole_file
 from scorefield.errors import InputError
+from scorefield.models.checkpoint import MODEL_FILE, read_card
 from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
+from scorefield.training.checkpoints import Checkpoints
 
 RECIPE_FILE, LOG_FILE, STATES, SAMPLES = "recipe.json", "log.jsonl", "state", "samples"
 
@@ -21,23 +23,26 @@ def write_recipe(out: Path, recipe: Recipe) -> None:
 
 
 def has_run(out: Path) -> bool:
-    """Whether there is a run in a folder.
+    """Whether there is a run in a folder, or what is left of one.
 
     Arguments:
         out: the folder.
     """
-    return (out / RECIPE_FILE).is_file()
+    named = [out / RECIPE_FILE, out / MODEL_FILE]
+    return any(path.is_file() for path in named) or bool(Checkpoints(out / STATES).files())
 
 
 def stored_recipe(out: Path, resume: bool) -> Recipe | None:
-    """The recipe of the run in a folder, if there is one."""
-    file = out / RECIPE_FILE
+    """The recipe of the run in a folder, if there is one; of a state or the model if its file is lost."""
     if not has_run(out):
         return None
     if not resume:
         raise InputError(
             f"{out} already has a run; resume it with --resume or choose another folder"
         )
+    file = out / RECIPE_FILE
+    if not file.is_file():
+        return Checkpoints(out / STATES).newest().recipe or read_card(out).recipe
     try:
         return from_dict(Recipe, json.loads(file.read_text(encoding="utf-8")), "recipe")
     except json.JSONDecodeError as error:

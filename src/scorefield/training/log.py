@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scorefield.atomic import whole_file, writing
 from scorefield.errors import InputError
 from scorefield.training.folder import LOG_FILE
 from scorefield.training.progress import Progress
@@ -19,7 +20,7 @@ EVERY = 20  # steps in a line
 
 
 class RunLog:
-    """Writes a line to ``log.jsonl`` every 20 steps, with the mean loss over them.
+    """Writes a line to ``log.jsonl`` every 20 steps and at checkpoints, with the mean loss since the last.
 
     Arguments:
         out: the run folder.
@@ -30,12 +31,15 @@ class RunLog:
     def __init__(self, out: Path, accelerator: Accelerator, after: int) -> None:
         self.accelerator = accelerator
         self.path = out / LOG_FILE
+        self.after = after
         self.losses: list[float] = []
         self.last: Progress | None = None
         if not accelerator.is_main_process:
             return
-        self._keep([line for line in read_log(out) if line["step"] <= after] if after else [])
-        accelerator.init_trackers("tensorboard")
+        known = _lines(self.path) if after and self.path.is_file() else ()
+        self._keep([line for line in known if line["step"] <= after])
+        with writing(out):
+            accelerator.init_trackers("tensorboard")
 
     def add(self, progress: Progress) -> None:
         """Take in a step, and write when it is time."""
@@ -59,7 +63,10 @@ class RunLog:
             "rate": round(last.rate, 1),
         }
         self._write(line)
-        self.accelerator.log({k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step)
+        with writing(self.path.parent):
+            self.accelerator.log(
+                {k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step
+            )
         self.losses = []
 
     def rewind(self, step: int) -> None:
@@ -72,7 +79,7 @@ class RunLog:
     def note(self, text: str) -> None:
         """Write a remark."""
         if self.accelerator.is_main_process:
-            self._write({"step": self.last.step if self.last else 0, "note": text})
+            self._write({"step": self.last.step if self.last else self.after, "note": text})
 
     def close(self) -> None:
         """Write the rest and close the trackers."""
@@ -80,11 +87,11 @@ class RunLog:
         self.accelerator.end_training()
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        self.path.write_text(text, encoding="utf-8")
+        with whole_file(self.path) as path:
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def _write(self, line: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

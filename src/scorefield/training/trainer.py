@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from scorefield.training.folder import SAMPLES, STATES, difference, stored_recip
 from scorefield.training.log import RunLog
 from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
+from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
@@ -50,10 +51,11 @@ class Trainer:
         out: the run folder.
         device: 'auto' for the best there is, or 'cpu'.
         resume: go on with the run in the folder, if there is one.
+        budget: when resuming, a new budget of the whole run, from its first step, in place of its own.
 
     Raises:
         InputError: for data that cannot be loaded, a folder that cannot be written or already has a
-            run, and a state that cannot be resumed.
+            run, a state that cannot be resumed, and a new budget that is spent already.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         *,
         device: str = "auto",
         resume: bool = False,
+        budget: str | None = None,
     ) -> None:
         self.out = Path(out)
         check_writable(self.out)
@@ -75,6 +78,8 @@ class Trainer:
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
             raise InputError(difference(self.out, self.recipe, recipe.fitted(self.spec)))
+        if budget is not None:
+            self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
         self.accelerator = accelerator(self.out, device)
@@ -87,9 +92,16 @@ class Trainer:
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
-        self.checkpoints = Checkpoints(self.out / STATES)
+        self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
         self.faults = Faults(self.out, self.training, order, self.accelerator.is_main_process)
-        self.position = self.checkpoints.restore(self.parts)
+        found = self.checkpoints.newest()
+        self.position = found.restore(self.parts)
+        self.found = replace(found, tensors={})
+        self._check_budget(wanted)
+        self.remarks = remarks(self.out, self.found, wanted, self.recipe)
+        if self.data.skipped:
+            self.remarks.append((left_out(self.data.skipped), True))
+        self._stop = False
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
@@ -114,20 +126,32 @@ class Trainer:
         """Whether the budget is spent."""
         return self._spent() >= 1
 
+    def stop(self) -> None:
+        """Ask the run to end after the step it is in, with its state saved; from a signal handler, say."""
+        self._stop = True
+
     def __iter__(self) -> Iterator[Progress]:
-        if self.is_finished and (self.out / MODEL_FILE).is_file():
+        if self.is_finished and is_whole(self.out, self.position.step):
             return
+        with (
+            alone(self.out, self.checkpoints, self.found, self.position)
+            if self.accelerator.is_main_process
+            else nullcontext()
+        ):
+            yield from self._trained()
+
+    def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
-        if self.data.skipped:
-            yield self._note(log, left_out(self.data.skipped), warning=True)
+        for text, warning in self.remarks:
+            yield self._note(log, text, warning=warning)
         yield from self._fitted(log)
         yield from self._prepared(log)
         self.network.train()
         self.saved = self.position
         self.origin = Origin(self.position, self.parts) if self.position.step == 0 else None
-        while not self.is_finished:
+        while not (self.is_finished or self._stop):
             with closing(self.batches.ahead(self.position.step)) as batches:
                 yield from self._until_rolled_back(batches, log)
         if not self.stepper.is_sound:
@@ -135,9 +159,11 @@ class Trainer:
                 f"the weights are not finite after the last step, {self.position.step}; try a lower "
                 f"training.lr than {self.training.lr:g}"
             )
-        if self.saved.step < self.position.step or not (self.out / MODEL_FILE).exists():
+        done = self.position.step
+        if done and not (self.saved.step == done and is_whole(self.out, done)):
             self.save()
         log.close()
+        self._stop = False
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
@@ -158,14 +184,14 @@ class Trainer:
             return self.stepper.drawn(step - 1, *self.batches(step - 1))
 
     def _write_state(self) -> None:
-        self.checkpoints.write(self.position, self.parts)
+        self.checkpoints.write(self.position, self.parts, self.recipe)
 
     def _until_rolled_back(
         self, batches: Iterator[tuple[Tensor, Tensor | None]], log: RunLog
     ) -> Iterator[Progress]:
         """Steps to the end of the budget, or to where the run goes back and needs other batches."""
         every = Budget.parse(self.training.checkpoint_every)
-        while not self.is_finished:
+        while not (self.is_finished or self._stop):
             progress, fault = self._step(batches)
             if self.stepper.split > self.position.split:
                 self.position = replace(self.position, split=self.stepper.split)
@@ -182,6 +208,7 @@ class Trainer:
             images = steps * self.training.batch
             due = every.spent(seconds=seconds, images=images, steps=steps) >= 1
             if due and self.stepper.is_sound:
+                log.flush()  # so that no line is about steps on both sides of it
                 self.save()
                 self.saved, self.origin = self.position, None
             yield progress
@@ -213,6 +240,18 @@ class Trainer:
         short = room.is_short(self.stepper.split) or self.stepper.split > before
         if short or room.is_notable:
             yield self._note(log, room.describe(self.stepper.split), warning=short)
+
+    def _check_budget(self, stored: Recipe) -> None:
+        """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
+        if self.position.step == 0 and (self.out / MODEL_FILE).is_file():
+            raise InputError(
+                f"{self.out} has a model, and no state to go on with its training from"
+            )
+        if self.is_finished and self.training.budget != stored.training.budget:
+            raise InputError(
+                f"a budget of {self.training.budget}, counted from the first step, is spent: the run in "
+                f"{self.out} has {self.position.step:,} steps and {self.position.seconds:.0f} s"
+            )
 
     def _prepared(self, log: RunLog) -> Iterator[Progress]:
         """Settle how the network computes: as before when resuming, else by measuring."""

@@ -12,6 +12,7 @@ from scorefield.verification import (
 )
 from scorefield.verification.claims import Claim, Finding, Place, verify
 from scorefield.verification.model import model_claims
+from scorefield.verification.resuming import Ordeal, ordeal, resume_claims
 
 CLAIMS = (
     *schedules.CLAIMS,
@@ -24,4 +25,14 @@ CLAIMS = (
     *learning.CLAIMS,
 )
 
-__all__ = ["CLAIMS", "Claim", "Finding", "Place", "model_claims", "verify"]
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Finding",
+    "Ordeal",
+    "Place",
+    "model_claims",
+    "ordeal",
+    "resume_claims",
+    "verify",
+]

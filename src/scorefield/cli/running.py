@@ -1,0 +1,49 @@
+"""A run on the command line: its bar, its remarks, its signals and its last words."""
+
+from __future__ import annotations
+
+import shlex
+
+from scorefield import Trainer
+from scorefield.cli.output import bar, remark, say
+from scorefield.cli.stopping import stopping
+
+
+def finish(trainer: Trainer, *, as_json: bool) -> int:
+    """Train until the budget is spent or a signal comes; returns the exit code, 128 + the signal's number.
+
+    Arguments:
+        trainer: the run, opened.
+        as_json: print lines of JSON.
+    """
+    path = str(trainer.out)
+    with stopping(trainer.stop) as caught, bar(f"training {path}", as_json=as_json) as advance:
+        for progress in trainer:
+            if progress.note:
+                remark(progress.note, as_json=as_json, warning=progress.warning)
+            else:
+                words = f"loss {progress.loss:.4f}, {progress.rate:,.0f} images/s"
+                advance(progress.spent, words)
+    position = trainer.position
+    facts = {
+        "run": path,
+        "step": position.step,
+        "images": position.step * trainer.training.batch,
+        "seconds": round(position.seconds, 3),
+        "engine": str(trainer.engine),
+    }
+    if caught and not trainer.is_finished:
+        where = (
+            f"stopped at step {position.step:,}; go on with: scorefield resume {shlex.quote(path)}"
+        )
+        say(where, as_json=as_json, event="stopped", signal=caught[0], **facts)
+        return 128 + caught[0]
+    say(
+        f"{path}: trained for {position.step:,} steps, {facts['images']:,} images, "
+        f"{position.seconds:.0f} s ({trainer.engine})\n"
+        f"next: scorefield sample {path} -n 100 -o {path}/samples/grid.png",
+        as_json=as_json,
+        event="done",
+        **facts,
+    )
+    return 0

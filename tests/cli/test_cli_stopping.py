@@ -1,0 +1,154 @@
+"""Runs that are stopped, killed and out of room, as processes of their own, and how they go on."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from scorefield.cli.main import main
+from scorefield.cli.stopping import stopping
+from scorefield.recipes import find_recipe
+from scorefield.training import Trainer
+from scorefield.training.checkpoints import Checkpoints
+
+LONG = ["training.checkpoint_every=1step", "--budget", "100k steps"]
+COMMAND = [sys.executable, "-m", "scorefield"]
+
+
+def step_of(path):
+    return int(path.name.removeprefix("step-").split(".")[0])
+
+
+def states(out):
+    return Checkpoints(out / "state")
+
+
+def started(out, *words, step=1):
+    """A run in a process of its own, with a state of a step or a later one."""
+    process = subprocess.Popen(
+        [*COMMAND, *words, *(["-o"] if words[0] == "train" else []), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(step_of(path) >= step for path in states(out).files()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    return process
+
+
+def up_to(trainer, step):
+    for progress in trainer:
+        if progress.step == step and not progress.note:
+            trainer.stop()
+    return trainer
+
+
+def same_as_straight(out, folder, more=3):
+    """Whether a run goes on for some steps to what it would be without having been interrupted."""
+    resumed = Trainer(None, out, resume=True)
+    last = resumed.position.step + more
+    up_to(resumed, last)
+    rarely = find_recipe(str(out / "recipe.json"), ["training.checkpoint_every=1h"])
+    up_to(Trainer(rarely, folder), last)
+    one, other = states(out).newest(), states(folder).newest()
+    assert step_of(one.path) == step_of(other.path) == last
+    assert one.tensors.keys() == other.tensors.keys()
+    return all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+
+
+def unfinished(out):
+    return [path for path in out.rglob("*") if "partial" in path.name]
+
+
+@pytest.fixture
+def limited(here):
+    """limited("ulimit -f 100", "resume", "r"): the code and the words of a command under a shell's rule."""
+
+    def run(rule, *words):
+        line = f'{rule} && exec "$@"'
+        return subprocess.run(
+            ["sh", "-c", line, "sh", *COMMAND, *words], capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_a_second_ctrl_c_insists(number):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    asked = []
+    with (  # noqa: PT012
+        pytest.raises(KeyboardInterrupt),
+        stopping(lambda: asked.append(1)) as caught,
+    ):
+        assert (asked, caught) == ([], [])
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)  # launchers send both
+        assert (asked, caught) == ([1], [number])
+        os.kill(os.getpid(), signal.SIGINT)
+    assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_a_signal_that_was_ignored_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping(lambda: None) as caught:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert caught == []
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_that_is_asked_to_end_goes_on_exactly(here, small, capsys):
+    process = started(here / "r", "train", "moons", *small, *LONG, step=2)
+    # another cannot train there meanwhile
+    assert main(["resume", str(here / "r")]) == 2
+    assert re.match(
+        rf"scorefield: process {process.pid} on \S+ is training in ", capsys.readouterr().err
+    )
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert (process.returncode, err.strip()) == (
+        143,
+        "stopping after this step; Ctrl-C again stops at once",
+    )
+    said = re.fullmatch(r"stopped at step ([\d,]+); go on with: scorefield resume (\S+)\n", out)
+    assert step_of(states(here / "r").files()[-1]) == int(said[1].replace(",", ""))
+    assert said[2] == str(here / "r")
+    assert same_as_straight(here / "r", here / "straight")
+
+
+def test_resume_needs_no_other_word(work, run, strict):
+    (line,) = run("resume", "points", "--budget", "9steps", "--json")[-1:]
+    assert strict(line).items() >= {"event": "done", "run": "points", "step": 9}.items()
+    first, _ = run("resume", "points")
+    assert first.startswith("points: trained for 9 steps")
+
+
+def test_there_is_nothing_to_resume(here, capsys):
+    (here / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        assert main(["resume", name]) == 2
+        assert capsys.readouterr().err == f"scorefield: there is no run in {name} to resume\n"
+    assert [path.name for path in here.iterdir()] == ["empty"]
+
+
+@pytest.mark.slow
+def test_a_state_that_finds_no_room_leaves_the_one_before(work, limited):
+    before = {path: path.read_bytes() for path in states(work / "points").files()}
+    done = limited("ulimit -f 4", "resume", "points", "--budget", "9steps")  # files of 2 kB
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"scorefield: cannot write points/state/step-00000009\.safetensors: File too large, "
+        r"0\.0 MB needed\n",
+        done.stderr,
+    )
+    assert before == {path: path.read_bytes() for path in states(work / "points").files()}
+    assert unfinished(work) == []
+    assert main(["resume", "points"]) == 0
