@@ -70,6 +70,7 @@ def test_one_bad_batch_is_left_out_and_nothing_else(tmp_path, recipe, poison, ba
         plain.stepper.gradients(plain.engine, step, *plain.batches(step))
         plain.stepper.update(rates[step])
         plain.average.update(step + 1)
+        plain.profiles.update(step + 1)
     poison({4: 1}, bad)
     trainer = Trainer(chosen, tmp_path / "run")
     seen = list(trainer)

@@ -31,6 +31,7 @@ app.command(
 app.command(
     "scorefield.cli.doctor:doctor", help="Examine data, and fit a recipe to them and to a budget."
 )
+app.command("scorefield.cli.ema:ema", help="Average a run's weights over another length.")
 app.command("scorefield.cli.sample:sample", help="Draw samples from a trained model.")
 app.command(
     "scorefield.cli.likelihood:likelihood", help="Tell how likely a model finds data, in bits."

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.atomic import check_writable
 from scorefield.errors import InputError
-from scorefield.models.checkpoint import MODEL_FILE, save
+from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
 from scorefield.nets.base import Network
 from scorefield.recipes.budget import Budget
@@ -25,15 +25,23 @@ from scorefield.samplers.noise import stream
 from scorefield.training.batches import Batches
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
-from scorefield.training.ema import PowerAverage
+from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.engine import Engine, Trial, measured, trials
 from scorefield.training.faults import LEFT_OUT, Fault, Faults, Origin, advanced, rolled_back
-from scorefield.training.folder import SAMPLES, STATES, difference, stored_recipe, write_recipe
+from scorefield.training.folder import (
+    AVERAGES,
+    SAMPLES,
+    STATES,
+    difference,
+    stored_recipe,
+    write_recipe,
+)
 from scorefield.training.log import RunLog
 from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
+from scorefield.training.posthoc import Snapshots
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Part
@@ -88,6 +96,8 @@ class Trainer:
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
         self.network = cast(Network, self.denoiser.network.to(self.accelerator.device))
         self.average = PowerAverage(self.network, self.training.ema)
+        self.profiles = Profiles(self.average)
+        self.snapshots = Snapshots(self.out / AVERAGES)
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
@@ -110,14 +120,22 @@ class Trainer:
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        return {**self.stepper.parts, "average": self.average}
+        return {**self.stepper.parts, "average": self.average, "profile": self.profiles}
 
     @property
     def model(self) -> Model:
         """The model with the averaged weights, ready to sample; a copy, which training leaves alone."""
+        return self._model(self.average.weights())
+
+    @property
+    def raw_model(self) -> Model:
+        """The same with the weights of the last step."""
+        return self._model(self.network.state_dict())
+
+    def _model(self, weights: dict[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict(self.average.weights())
+        model.network.load_state_dict(weights)
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -143,6 +161,7 @@ class Trainer:
     def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
+            self.snapshots.drop_after(self.position.step)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
         for text, warning in self.remarks:
             yield self._note(log, text, warning=warning)
@@ -159,6 +178,7 @@ class Trainer:
                 f"the weights are not finite after the last step, {self.position.step}; try a lower "
                 f"training.lr than {self.training.lr:g}"
             )
+        log.flush()
         done = self.position.step
         if done and not (self.saved.step == done and is_whole(self.out, done)):
             self.save()
@@ -171,6 +191,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._write_state()
             model = self.model
+            save(self.out / RAW_FILE, self.raw_model)
             save(self.out / MODEL_FILE, model)
             save_preview(model, self.out / SAMPLES)
 
@@ -192,7 +213,10 @@ class Trainer:
         """Steps to the end of the budget, or to where the run goes back and needs other batches."""
         every = Budget.parse(self.training.checkpoint_every)
         while not (self.is_finished or self._stop):
+            before = self._spent()
             progress, fault = self._step(batches)
+            if self.snapshots.is_due(before, progress.spent):
+                self._snapshot()
             if self.stepper.split > self.position.split:
                 self.position = replace(self.position, split=self.stepper.split)
                 yield self._note(log, _divided(self.stepper.split), warning=True)
@@ -223,6 +247,7 @@ class Trainer:
         self.position = rolled_back(self.position, saved)
         self.accelerator.wait_for_everyone()
         if main:
+            self.snapshots.drop_after(self.position.step)
             self._write_state()  # so that a run that is resumed has been rolled back, too
         log.rewind(self.position.step)
         self.saved = self.position
@@ -240,6 +265,10 @@ class Trainer:
         short = room.is_short(self.stepper.split) or self.stepper.split > before
         if short or room.is_notable:
             yield self._note(log, room.describe(self.stepper.split), warning=short)
+
+    def _snapshot(self) -> None:
+        if self.accelerator.is_main_process:
+            self.snapshots.write(self.position.step, self.profiles)
 
     def _check_budget(self, stored: Recipe) -> None:
         """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
@@ -339,6 +368,7 @@ class Trainer:
         if finite:
             self.stepper.update(lr)
             self.average.update(step + 1)
+            self.profiles.update(step + 1)
         else:
             self.stepper.leave_out()
         seconds = time.perf_counter() - begin
