@@ -29,6 +29,8 @@ class Training:
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
         patience: steps in a row without finite numbers before the run is rolled back; at least 1.
         checkpoint_every: how often the state is saved, in the words of a budget.
+        health_every: how often losses are measured on fixed samples, and at the end once more, in the words
+            of a budget; 'off' for never.
         keep: how many of the last states are kept, beside the best; at least 1.
     """
 
@@ -47,11 +49,14 @@ class Training:
     compile: Literal["auto", "on", "off"] = "auto"
     patience: int = 5
     checkpoint_every: str = "60s"
+    health_every: str = "60s"
     keep: int = 2
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
         Budget.parse(self.checkpoint_every)
+        if self.health_every != "off":
+            Budget.parse(self.health_every)
         for name in ("batch", "patience", "keep"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -34,6 +34,7 @@ class RunLog:
         self.after = after
         self.losses: list[float] = []
         self.last: Progress | None = None
+        self.checks: list[dict[str, Any]] = []
         if not accelerator.is_main_process:
             return
         known = _lines(self.path) if after and self.path.is_file() else ()
@@ -81,12 +82,20 @@ class RunLog:
         if self.accelerator.is_main_process:
             self._write({"step": self.last.step if self.last else self.after, "note": text})
 
+    def check(self, progress: Progress) -> None:
+        """Write what a check found."""
+        if progress.health is not None and self.accelerator.is_main_process:
+            line = {"step": progress.step, "images": progress.images}
+            found = {"seconds": round(progress.seconds, 3), "health": progress.health.plain()}
+            self._write(line | found)
+
     def close(self) -> None:
         """Write the rest and close the trackers."""
         self.flush()
         self.accelerator.end_training()
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
+        self.checks = [line for line in lines if "health" in line]
         with whole_file(self.path) as path:
             path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 

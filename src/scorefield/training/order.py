@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scorefield.samplers.noise import stream
 
-ORDER, NOISE, WEIGHTS, DROPOUT, AUGMENT = range(5)  # what a stream of random numbers is for
+ORDER, NOISE, WEIGHTS, DROPOUT, AUGMENT, HEALTH = range(6)  # what a stream of random numbers is for
 
 
 class ShuffledOrder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -36,13 +36,14 @@ from scorefield.training.folder import (
     stored_recipe,
     write_recipe,
 )
+from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
 from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.posthoc import Snapshots
-from scorefield.training.preview import save_preview
+from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
@@ -102,6 +103,7 @@ class Trainer:
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
+        self.monitor = Monitor(self.recipe, self.data, self.denoiser, self.accelerator)
         self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
         self.faults = Faults(self.out, self.training, order, self.accelerator.is_main_process)
         found = self.checkpoints.newest()
@@ -163,6 +165,7 @@ class Trainer:
             write_recipe(self.out, self.recipe)
             self.snapshots.drop_after(self.position.step)
         log = RunLog(self.out, self.accelerator, after=self.position.step)
+        self.monitor.resume(self.position, log.checks)
         for text, warning in self.remarks:
             yield self._note(log, text, warning=warning)
         yield from self._fitted(log)
@@ -190,10 +193,10 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self._write_state()
-            model = self.model
-            save(self.out / RAW_FILE, self.raw_model)
-            save(self.out / MODEL_FILE, model)
-            save_preview(model, self.out / SAMPLES)
+            models = {AVERAGED: self.model, RAW: self.raw_model}
+            save(self.out / RAW_FILE, models[RAW])
+            save(self.out / MODEL_FILE, models[AVERAGED])
+            save_preview(self.out / SAMPLES, models)
 
     def drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
         """What the loss of a step takes: x₀, t, ε, label and what augmentation tells.
@@ -205,7 +208,8 @@ class Trainer:
             return self.stepper.drawn(step - 1, *self.batches(step - 1))
 
     def _write_state(self) -> None:
-        self.checkpoints.write(self.position, self.parts, self.recipe)
+        score = self.monitor.score(self.position)
+        self.checkpoints.write(self.position, self.parts, self.recipe, score)
 
     def _until_rolled_back(
         self, batches: Iterator[tuple[Tensor, Tensor | None]], log: RunLog
@@ -228,6 +232,8 @@ class Trainer:
                 continue
             if math.isfinite(progress.grad_norm):
                 log.add(progress)
+            if self.monitor.is_due(self.position, last=self.is_finished):
+                progress = yield from self._checked(progress, log)
             steps, seconds = progress.step - self.saved.step, progress.seconds - self.saved.seconds
             images = steps * self.training.batch
             due = every.spent(seconds=seconds, images=images, steps=steps) >= 1
@@ -246,10 +252,11 @@ class Trainer:
         saved = (self.origin or self.checkpoints).restore(self.parts)
         self.position = rolled_back(self.position, saved)
         self.accelerator.wait_for_everyone()
+        log.rewind(self.position.step)
+        self.monitor.resume(self.position, log.checks)
         if main:
             self.snapshots.drop_after(self.position.step)
             self._write_state()  # so that a run that is resumed has been rolled back, too
-        log.rewind(self.position.step)
         self.saved = self.position
         return (
             f"back to the checkpoint of step {self.position.step}, with "
@@ -315,6 +322,18 @@ class Trainer:
         self.engine.apply(self.network)
         self.stepper.prepare()
 
+    def _checked(self, progress: Progress, log: RunLog) -> Generator[Progress, None, Progress]:
+        """A step with what a check after it found, which one process makes while the others wait."""
+        if not self.accelerator.is_main_process:
+            return progress
+        first = self.monitor.last.step == 0
+        found = self.monitor(self.position, self.average.weights(), self.engine)
+        progress = replace(progress, health=found)
+        log.check(progress)
+        if first and (remark := self.monitor.checks.remark):
+            yield self._note(log, remark)
+        return progress
+
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
         return Progress(
@@ -360,6 +379,7 @@ class Trainer:
         """One step, and what was wrong with it if it was left out."""
         begin = time.perf_counter()
         x0, label = next(batches)
+        self.monitor.waited += time.perf_counter() - begin
         step, batch = self.position.step, self.training.batch
         lr = self._lr(self._spent()) * self.position.lr_factor
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
