@@ -27,6 +27,7 @@ from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.engine import Engine, Trial, measured, trials
+from scorefield.training.faults import LEFT_OUT, Fault, Faults, Origin, advanced, rolled_back
 from scorefield.training.folder import (
     AVERAGES,
     SAMPLES,
@@ -37,6 +38,7 @@ from scorefield.training.folder import (
 )
 from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
+from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
@@ -45,7 +47,7 @@ from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.sharding import HeldPart, WholePart, whole
-from scorefield.training.state import Part, Position
+from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
 
 
@@ -106,6 +108,7 @@ class Trainer:
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
         self.monitor = Monitor(self.recipe, self.data, self.denoiser, self.accelerator)
         self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
+        self.faults = Faults(self.out, self.training, order, self.accelerator.is_main_process)
         found = self.processes.as_one(self.checkpoints.newest)
         self.position = self.processes.as_one(lambda: found.restore(self.parts))
         self.processes.check_alike("state", self.position)
@@ -115,9 +118,11 @@ class Trainer:
         if self.data.skipped:
             self.remarks.append((left_out(self.data.skipped), True))
         self._stop = self._stopping = False  # asked for here, and agreed on by all processes
+        self._written = False  # whether the folder has the model of the last state
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
+        self.stepper.split = max(self.stepper.split, self.position.split)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -160,8 +165,8 @@ class Trainer:
     def __iter__(self) -> Iterator[Progress]:
         # Asked here, by all: later, a process may see the file that another is about to write.
         step = self.position.step
-        written = all(self.processes.gathered(is_whole(self.out, step)))
-        if self.is_finished and written:
+        self._written = all(self.processes.gathered(is_whole(self.out, step)))
+        if self.is_finished and self._written:
             return
         advice = f"go on with: scorefield resume {self.out}"
         with ExitStack() as held, peers_answering(self.processes.count, advice):
@@ -170,9 +175,9 @@ class Trainer:
                 self.processes.as_one(lambda: held.enter_context(lock))
             else:
                 self.processes.as_one(lambda: None)
-            yield from self._trained(written=written)
+            yield from self._trained()
 
-    def _trained(self, *, written: bool) -> Iterator[Progress]:
+    def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
             self.snapshots.drop_after(self.position.step)
@@ -180,48 +185,116 @@ class Trainer:
         self.monitor.resume(self.position, log.checks)
         for text, warning in self.remarks:
             yield self._note(log, text, warning=warning)
+        yield from self._fitted(log)
         yield from self._prepared(log)
-        every = Budget.parse(self.training.checkpoint_every)
-        saved = self.position
         self.network.train()
+        self.saved = self.position
+        self.origin = Origin(self.position, self.parts) if self.position.step == 0 else None
         self._stopping = self.processes.agree(0.0, stop=self._stop).stop
-        with closing(self.batches.ahead(self.position.step)) as batches:
-            while not (self.is_finished or self._is_stopping):
-                before = self._spent()
-                progress = self._step(batches)
-                if self.snapshots.is_due(before, progress.spent):
-                    self._snapshot()
-                log.add(progress)
-                if self.monitor.is_due(self.position, last=self.is_finished):
-                    progress = yield from self._checked(progress, log)
-                steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
-                images = steps * self.training.batch
-                if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
-                    log.flush()  # so that no line is about steps on both sides of it
-                    self.save()
-                    saved, written = self.position, True
-                yield progress
+        while not (self.is_finished or self._is_stopping):
+            with closing(self.batches.ahead(self.position.step)) as batches:
+                yield from self._until_rolled_back(batches, log)
+        if not self.stepper.is_sound:
+            raise InputError(
+                f"the weights are not finite after the last step, {self.position.step}; try a lower "
+                f"training.lr than {self.training.lr:g}"
+            )
         log.flush()
         done = self.position.step
-        if done and not (saved.step == done and written):
+        if done and not (self.saved.step == done and self._written):
             self.save()
         log.close()
         self._stop = self._stopping = False
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
-        main = self.accelerator.is_main_process
-        if not (main or self.stepper.shard):
+        if not (self.accelerator.is_main_process or self.stepper.shard):
             return
-        # Where weights are cut up, all put them together before one begins to write.
-        parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
+        self._write_state()
         models = {AVERAGED: self.model, RAW: self.raw_model}
-        if main:
-            score = self.monitor.score(self.position)
-            self.checkpoints.write(self.position, parts, self.recipe, score)
+        if self.accelerator.is_main_process:
             save(self.out / RAW_FILE, models[RAW])
             save(self.out / MODEL_FILE, models[AVERAGED])
             save_preview(self.out / SAMPLES, models)
+
+    def drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """What the loss of a step takes: x₀, t, ε, label and what augmentation tells.
+
+        Arguments:
+            step: the number of the step, from 1 as in the log; the run stays where it is.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return self.stepper.drawn(step - 1, *self.batches(step - 1))
+
+    def _write_state(self) -> None:
+        # Where weights are cut up, all put them together before one begins to write.
+        parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
+        if self.accelerator.is_main_process:
+            score = self.monitor.score(self.position)
+            self.checkpoints.write(self.position, parts, self.recipe, score)
+
+    def _until_rolled_back(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]], log: RunLog
+    ) -> Iterator[Progress]:
+        """Steps to the end of the budget, or to where the run goes back and needs other batches."""
+        every = Budget.parse(self.training.checkpoint_every)
+        while not (self.is_finished or self._is_stopping):
+            before = self._spent()
+            progress, fault = self._step(batches)
+            if self.snapshots.is_due(before, progress.spent):
+                self._snapshot()
+            if self.stepper.split > self.position.split:
+                self.position = replace(self.position, split=self.stepper.split)
+                yield self._note(log, _divided(self.stepper.split), warning=True)
+            if fault is not None:
+                yield self._note(log, f"{fault}; {fault.done}", warning=True)
+                if fault.done != LEFT_OUT:
+                    yield self._note(log, self._rolled_back(log), warning=True)
+                    return
+                continue
+            if math.isfinite(progress.grad_norm):
+                log.add(progress)
+            if self.monitor.is_due(self.position, last=self.is_finished):
+                progress = yield from self._checked(progress, log)
+            steps, seconds = progress.step - self.saved.step, progress.seconds - self.saved.seconds
+            images = steps * self.training.batch
+            due = every.spent(seconds=seconds, images=images, steps=steps) >= 1
+            if due and self.stepper.is_sound:
+                log.flush()  # so that no line is about steps on both sides of it
+                self.save()
+                self.saved, self.origin, self._written = self.position, None, True
+            yield progress
+
+    def _rolled_back(self, log: RunLog) -> str:
+        """Go on from the last good checkpoint with a lower learning rate; returns what to say of it."""
+        main = self.accelerator.is_main_process
+        if main:
+            self.checkpoints.forget_after(self.position.step - self.position.left_out)
+        self.accelerator.wait_for_everyone()
+        saved = (self.origin or self.checkpoints).restore(self.parts)
+        self.position = rolled_back(self.position, saved)
+        self.accelerator.wait_for_everyone()
+        log.rewind(self.position.step)
+        self.monitor.resume(self.position, log.checks)
+        if main:
+            self.snapshots.drop_after(self.position.step)
+        if main or self.stepper.shard:
+            self._write_state()  # so that a run that is resumed has been rolled back, too
+        self.saved, self._written = self.position, False
+        return (
+            f"back to the checkpoint of step {self.position.step}, with "
+            f"{self.position.lr_factor:g} of the learning rate"
+        )
+
+    def _fitted(self, log: RunLog) -> Iterator[Progress]:
+        """Say how much memory is needed, and split the batch where there is too little."""
+        needed = estimated(self.stepper, self.average, self.data, self._first)
+        room = Room(needed, free_bytes(self.accelerator.device))
+        before, self.stepper.split = self.stepper.split, room.parts(self.stepper.split)
+        self.position = replace(self.position, split=self.stepper.split)
+        short = room.is_short(self.stepper.split) or self.stepper.split > before
+        if short or room.is_notable:
+            yield self._note(log, room.describe(self.stepper.split), warning=short)
 
     def _snapshot(self) -> None:
         if self.accelerator.is_main_process:
@@ -263,8 +336,11 @@ class Trainer:
                 (t for t in tried.values() if not t.failure),
                 key=lambda t: (forced and not t.engine.compiled, t.seconds),
             ).engine
-            self.position = Position(
-                0, 0.0, self.engine.precision, self.engine.channels_last, self.engine.compiled
+            self.position = replace(
+                self.position,
+                precision=self.engine.precision,
+                channels_last=self.engine.channels_last,
+                compiled=self.engine.compiled,
             )
         elif self.engine.compiled:
             # Before the first step, as compiling is not training time; this machine may not be able to.
@@ -277,6 +353,7 @@ class Trainer:
             self.position = replace(self.position, channels_last=False)
         self.engine.apply(self.network)
         self.stepper.prepare()
+        self.position = replace(self.position, split=self.stepper.split)
         for average in (self.average, *self.profiles.averages.values()):
             average.shard()
 
@@ -286,10 +363,8 @@ class Trainer:
 
     def _checked(self, progress: Progress, log: RunLog) -> Generator[Progress, None, Progress]:
         """A step with what a check after it found, which one process makes while the others wait."""
-        if (
-            not self.accelerator.is_main_process or self.stepper.shard
-        ):  # no process has whole weights
-            return progress
+        if not self.accelerator.is_main_process or self.stepper.shard:
+            return progress  # of weights that are cut up, no process has all
         first = self.monitor.last.step == 0
         found = self.monitor(self.position, self.average.weights(), self.engine)
         progress = replace(progress, health=found)
@@ -337,27 +412,30 @@ class Trainer:
     def _dry_run(self, engine: Engine) -> None:
         self.stepper.dry_run(engine, *self._first)
 
-    def _step(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Progress:
+    def _step(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]]
+    ) -> tuple[Progress, Fault | None]:
+        """One step, and what was wrong with it if it was left out."""
         begin = time.perf_counter()
         x0, label = next(batches)
         self.monitor.waited += time.perf_counter() - begin
         step, batch = self.position.step, self.training.batch
-        lr = self._lr(self._spent())
+        lr = self._lr(self._spent()) * self.position.lr_factor
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise InputError(
-                f"the loss is {loss} and the gradient's norm {norm} at step {step + 1}; try a lower "
-                f"training.lr than {self.training.lr:g} or training.precision=fp32"
-            )
-        self.stepper.update(lr)
-        self.average.update(step + 1)
-        self.profiles.update(step + 1)
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        good = self.stepper.overflowed(loss, norm) or finite
+        if finite:
+            self.stepper.update(lr)
+            self.average.update(step + 1)
+            self.profiles.update(step + 1)
+        else:
+            self.stepper.leave_out()
         agreed = self.processes.agree(time.perf_counter() - begin, stop=self._stop)
         self._stopping, seconds = agreed.stop, agreed.seconds
         self.position = replace(
-            self.position, step=step + 1, seconds=self.position.seconds + seconds
+            advanced(self.position, good=good), seconds=self.position.seconds + seconds
         )
-        return Progress(
+        progress = Progress(
             step + 1,
             (step + 1) * batch,
             self.position.seconds,
@@ -367,6 +445,11 @@ class Trainer:
             norm,
             batch / seconds,
         )
+        return progress, None if good else self.faults.seen(progress, self.position)
+
+
+def _divided(parts: int) -> str:
+    return f"memory ran out; a batch is now computed in {parts} parts, with the same gradient"
 
 
 def _uncompiled(trial: Trial) -> str:
