@@ -42,7 +42,7 @@ from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
-from scorefield.training.posthoc import Snapshots
+from scorefield.training.posthoc import Kind, Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
@@ -211,6 +211,7 @@ class Trainer:
         if not (self.accelerator.is_main_process or self.stepper.shard):
             return
         self._write_state()
+        self._snapshot("last")
         models = {AVERAGED: self.model, RAW: self.raw_model}
         if self.accelerator.is_main_process:
             save(self.out / RAW_FILE, models[RAW])
@@ -296,9 +297,9 @@ class Trainer:
         if short or room.is_notable:
             yield self._note(log, room.describe(self.stepper.split), warning=short)
 
-    def _snapshot(self) -> None:
+    def _snapshot(self, kind: Kind = "step") -> None:
         if self.accelerator.is_main_process:
-            self.snapshots.write(self.position.step, self.profiles)
+            self.snapshots.write(self.position.step, self.profiles, kind)
         elif self.stepper.shard:  # the main process asks for them in the same order
             for average in self.profiles.averages.values():
                 for value in average.named.values():
