@@ -7,23 +7,19 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
+from scorefield.core.couplings import Independent
 from scorefield.core.denoisers import NetworkDenoiser
-from scorefield.core.objective import (
-    NULL_LABEL,
-    SNR,
-    Independent,
-    KnotTimes,
-    Likelihood,
-    LogitNormalTimes,
-    LogNormalTimes,
-    MinSNR,
-    Objective,
-    UniformLogSNRTimes,
-    UniformTimes,
-    Unit,
-)
+from scorefield.core.objective import NULL_LABEL, Objective
 from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
 from scorefield.core.schedules import VE, VP, Flow
+from scorefield.core.times import (
+    KnotTimes,
+    LogitNormalTimes,
+    LogNormalTimes,
+    UniformLogSNRTimes,
+    UniformTimes,
+)
+from scorefield.core.weightings import SNR, Likelihood, MinSNR, Unit
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import TIMES as TIME_KINDS
 
