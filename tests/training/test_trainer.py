@@ -227,8 +227,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, recipe, monkeypatch, 
     walk = iter(trainer)
     for _ in range(3):
         next(walk)
-    good = Objective.loss
-    monkeypatch.setattr(Objective, "loss", lambda self, *args: good(self, *args) * bad)
+    good = Objective.losses
+    monkeypatch.setattr(Objective, "losses", lambda self, *args: good(self, *args) * bad)
     with pytest.raises(InputError, match=r"the loss is (nan|inf) .* at step 4") as caught:
         next(walk)
     assert "training.lr" in str(caught.value)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scorefield.core.couplings import Coupling, Independent
 from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.core.losses import L2, Loss
 from scorefield.core.schedules import Schedule
 from scorefield.core.times import Times, UniformTimes
 from scorefield.core.weightings import Unit, Weighting
@@ -24,13 +25,14 @@ NULL_LABEL = -1  # the label that stands for "no label"
 class Objective:
     """The training loss of a denoiser.
 
-        E [ w(t) ‖F_θ(x_t, t) - F‖² / D ],   x_t = α x₀ + σ ε
+        E [ w(t) ℓ(F_θ(x_t, t) - F) ],   x_t = α x₀ + σ ε
 
     Arguments:
         times: the distribution of t; one stratified uniform is drawn for each sample of a batch.
         weighting: the weight on the network's own target.
         coupling: which noise goes with which data.
         drop: the share of labels replaced by "no label", for guidance; from 0 to 1.
+        loss: ℓ, the cost of an error.
 
     Reference: Song et al. 2021, eq. 7; Ho & Salimans 2022, Algorithm 1, for the dropped labels.
         arXiv:2011.13456, arXiv:2207.12598
@@ -40,6 +42,7 @@ class Objective:
     weighting: Weighting = Unit()
     coupling: Coupling = Independent()
     drop: float = 0.1
+    loss: Loss = L2()
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
@@ -62,7 +65,7 @@ class Objective:
             label: class of each sample, shape (B,), int64; none for unconditional models.
         """
         t, eps, kept = self.draw(denoiser.schedule, x0, label, generator)
-        return self.loss(denoiser, x0, t, self.coupling(x0, eps), kept)
+        return self.losses(denoiser, x0, t, self.coupling(x0, eps), kept)
 
     def draw(
         self,
@@ -89,7 +92,7 @@ class Objective:
             label = torch.where(dropped.to(label.device), NULL_LABEL, label)
         return self.times(schedule, u), eps, label
 
-    def loss(
+    def losses(
         self,
         denoiser: NetworkDenoiser,
         x0: Tensor,
@@ -102,4 +105,4 @@ class Objective:
         weight = self.weighting(denoiser.schedule, denoiser.parameterization, t)
         given = {"label": label, "augment": augment}
         cond = {name: value for name, value in given.items() if value is not None}
-        return weight.to(x0) * denoiser.loss(x0, t, eps, **cond)
+        return weight.to(x0) * self.loss(denoiser.residual(x0, t, eps, **cond))

@@ -54,6 +54,20 @@ class SNR(Weighting):
 
 
 @dataclass(frozen=True)
+class TruncatedSNR(Weighting):
+    """The SNR weight, but no less than 1 on the error of x₀ where there is much noise.
+
+        w = max(α²/σ², 1) c_out²
+
+    Reference: Salimans & Ho 2022, Progressive Distillation, section 4. arXiv:2202.00512
+    """
+
+    def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
+        _, out = parameterization.inversion(schedule, t)
+        return torch.exp(schedule.log_snr(t)).clamp(min=1) * out**2
+
+
+@dataclass(frozen=True)
 class MinSNR(Weighting):
     """The SNR weight, cut off where there is little noise.
 
@@ -75,6 +89,23 @@ class MinSNR(Weighting):
     def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
         _, out = parameterization.inversion(schedule, t)
         return torch.exp(schedule.log_snr(t)).clamp(max=self.gamma) * out**2
+
+
+@dataclass(frozen=True)
+class EDMWeight(Weighting):
+    """The published weight of EDM at the noise level σ/α, whatever the network regresses on.
+
+        w = (σ²/α² + s²) / (s σ/α)² c_out²,   s = σ_data
+
+    With the parameterization `EDM` it is `Unit`, on every path.
+
+    Reference: Karras et al. 2022, table 1. arXiv:2206.00364
+    """
+
+    def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
+        # α²/σ² + 1/s², which is the same and is finite where no signal is left
+        _, out = parameterization.inversion(schedule, t)
+        return (torch.exp(schedule.log_snr(t)) + parameterization.scale**-2) * out**2
 
 
 @dataclass(frozen=True)

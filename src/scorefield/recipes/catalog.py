@@ -6,7 +6,7 @@ contract tests follow from it.
 
 from __future__ import annotations
 
-from scorefield.core import couplings, ddpm, parameterizations, schedules, times, weightings
+from scorefield.core import couplings, ddpm, losses, parameterizations, schedules, times, weightings
 from scorefield.data import arrays as data_arrays
 from scorefield.data import base as data_base
 from scorefield.data import cifar, digits, folder, hub, idx_sets, mnist, table, toy, toy_modes
@@ -68,12 +68,20 @@ TIMES: dict[str, type[times.Times]] = {
 WEIGHTINGS: dict[str, type[weightings.Weighting]] = {
     "unit": weightings.Unit,
     "snr": weightings.SNR,
+    "truncated-snr": weightings.TruncatedSNR,
     "min-snr": weightings.MinSNR,
+    "edm": weightings.EDMWeight,
     "likelihood": weightings.Likelihood,
 }
 
 COUPLINGS: dict[str, type[couplings.Coupling]] = {
     "independent": couplings.Independent,
+}
+
+LOSSES: dict[str, type[losses.Loss]] = {
+    "l2": losses.L2,
+    "l1": losses.L1,
+    "huber": losses.Huber,
 }
 
 SAMPLERS: dict[str, type[base.Sampler]] = {
@@ -148,6 +156,7 @@ CATALOG: dict[type, tuple[str, dict[str, type]]] = {
     times.Times: ("times", dict(TIMES)),
     weightings.Weighting: ("weighting", dict(WEIGHTINGS)),
     couplings.Coupling: ("coupling", dict(COUPLINGS)),
+    losses.Loss: ("loss", dict(LOSSES)),
     base.Sampler: ("sampler", dict(SAMPLERS)),
     grids.Grid: ("grid", dict(GRIDS)),
     nets_base.NetworkConfig: ("network", dict(NETWORKS)),

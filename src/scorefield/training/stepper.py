@@ -38,7 +38,7 @@ class LossModule(nn.Module):
     def forward(
         self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None, augment: Tensor | None
     ) -> Tensor:
-        return self.objective.loss(self.denoiser, x0, t, eps, label, augment).mean()
+        return self.objective.losses(self.denoiser, x0, t, eps, label, augment).mean()
 
 
 class Stepper:
