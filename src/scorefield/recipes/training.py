@@ -22,7 +22,9 @@ class Training:
         optimizer: 'adamw', or 'muon' for Muon on inner matrices and AdamW on the rest.
         weight_decay: decoupled weight decay; at least 0.
         warmup: steps of linear warm-up.
-        decay: the share of the budget, at its end, over which the rate falls linearly to 0.
+        decay: the share of the budget, at its end, over which the rate falls.
+        lr_schedule: how it falls: 'linear' to 0, 'cosine' to 0, 'inverse-root' (to √(1 - decay) of the
+            peak), or 'constant' for not at all.
         clip: the largest gradient norm; longer gradients are shortened.
         ema: width of the power-function average of the weights, relative to the run; 0 for none.
         precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
@@ -40,6 +42,7 @@ class Training:
     weight_decay: float = 0.0
     warmup: int = 100
     decay: float = 0.6
+    lr_schedule: Literal["linear", "cosine", "inverse-root", "constant"] = "linear"
     clip: float = 1.0
     ema: float = 0.05
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -65,5 +68,7 @@ class Training:
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay must lie between 0 and 1, got {self.decay}")
+        if self.lr_schedule == "inverse-root" and self.decay == 1:
+            raise InputError("decay must be below 1 where lr_schedule is inverse-root, got 1.0")
         if not 0 <= self.ema < 0.28:
             raise InputError(f"ema must lie from 0 to below 0.28, got {self.ema}")

@@ -34,6 +34,7 @@ from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.preview import save_preview
 from scorefield.training.progress import Progress, left_out
+from scorefield.training.rates import learning_rate
 from scorefield.training.state import Part, Position
 from scorefield.training.stepper import Stepper
 
@@ -238,13 +239,6 @@ class Trainer:
         per_step = self.budget.spent(seconds=step_seconds, images=batch, steps=1)
         return (1 - self._spent()) / per_step * step_seconds
 
-    def _lr(self, spent: float) -> float:
-        """Linear warm-up over steps, then constant, then linear to 0 over the last part of the budget."""
-        training = self.training
-        up = min(1.0, (self.position.step + 1) / training.warmup) if training.warmup else 1.0
-        down = min(1.0, (1 - spent) / training.decay) if training.decay else 1.0
-        return training.lr * up * down
-
     @cached_property
     def _first(self) -> tuple[Tensor, Tensor | None]:
         """The batch that ways to compute are tried on, read once as reading it is not to be timed."""
@@ -257,7 +251,7 @@ class Trainer:
         begin = time.perf_counter()
         x0, label = next(batches)
         step, batch = self.position.step, self.training.batch
-        lr = self._lr(self._spent())
+        lr = learning_rate(self.training, step, self._spent())
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise InputError(
