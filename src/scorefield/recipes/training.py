@@ -29,6 +29,8 @@ class Training:
         ema: width of the power-function average of the weights, relative to the run; 0 for none.
         precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
+        gradient_checkpointing: keep fewer of the network's tensors for the gradient and compute the others
+            again: less memory, more time, the same gradient.
         checkpoint_every: how often the state is saved, in the words of a budget.
         keep: how many of the last states are kept, beside the best; at least 1.
     """
@@ -47,6 +49,7 @@ class Training:
     ema: float = 0.05
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    gradient_checkpointing: bool = False
     checkpoint_every: str = "60s"
     keep: int = 2
 

@@ -64,6 +64,7 @@ class Stepper:
         self.accelerator, self.mine = accelerator, mine
         training = recipe.training
         self.network = cast(Network, denoiser.network)
+        self.network.recompute = training.gradient_checkpointing
         built = build_optimizers(
             self.network, training.optimizer, training.lr, training.weight_decay
         )
