@@ -65,7 +65,7 @@ class Objective:
             label: class of each sample, shape (B,), int64; none for unconditional models.
         """
         t, eps, kept = self.draw(denoiser.schedule, x0, label, generator)
-        return self.losses(denoiser, x0, t, self.coupling(x0, eps), kept)
+        return self.losses(denoiser, x0, t, self.coupling(x0, eps, kept), kept)
 
     def draw(
         self,

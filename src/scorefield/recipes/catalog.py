@@ -76,6 +76,7 @@ WEIGHTINGS: dict[str, type[weightings.Weighting]] = {
 
 COUPLINGS: dict[str, type[couplings.Coupling]] = {
     "independent": couplings.Independent,
+    "minibatch-ot": couplings.MinibatchOT,
 }
 
 LOSSES: dict[str, type[losses.Loss]] = {

@@ -139,8 +139,8 @@ class Stepper:
         t, eps, label = objective.draw(self.denoiser.schedule, whole, label, self.generator)
         torch.manual_seed(stream(seed, DROPOUT, step, self.accelerator.process_index))
         x0 = changes(x0)
-        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps[mine]).to(device)
         label = None if label is None else label[mine]
+        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps[mine], label).to(device)
         told, known = (None if c is None else c.to(device) for c in (changes.told, label))
         return x0, t, eps, known, told
 
