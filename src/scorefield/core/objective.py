@@ -56,7 +56,7 @@ class Objective:
         generator: torch.Generator,
         label: Tensor | None = None,
     ) -> Tensor:
-        """The weighted loss of each sample, shape (B,).
+        """The weighted loss of each sample, shape (B,), corrected for how often its time is drawn.
 
         Arguments:
             denoiser: what is trained.
@@ -65,7 +65,8 @@ class Objective:
             label: class of each sample, shape (B,), int64; none for unconditional models.
         """
         t, eps, kept = self.draw(denoiser.schedule, x0, label, generator)
-        return self.losses(denoiser, x0, t, self.coupling(x0, eps, kept), kept)
+        losses = self.losses(denoiser, x0, t, self.coupling(x0, eps, kept), kept)
+        return self.times.correction(denoiser.schedule, t).to(losses) * losses
 
     def draw(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from scorefield.errors import InputError
 @dataclass(frozen=True)
 class Weighting(ABC):
     """A weight for each time on the squared error of the network's target."""
+
+    learned: ClassVar[bool] = False  # whether it becomes right by training, beside the network
 
     @abstractmethod
     def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
@@ -122,3 +125,23 @@ class Likelihood(Weighting):
         alpha, sigma = schedule(t)
         _, out = parameterization.inversion(schedule, t)
         return (schedule.diffusion(t) * alpha * out / sigma**2) ** 2 / 2
+
+
+@dataclass(frozen=True)
+class Uncertainty(Weighting):
+    """Every time's loss over what is expected there, which is learned: all times count alike.
+
+        w = e^{-u(c_noise)},   E[e^{-u} L + u] is least at u = log E[L | c_noise]
+
+    u is a linear map of sines and cosines of c_noise. It is trained beside the network, is no part of the
+    model, and starts at 0, where this is `Unit`. The loss that is reported is e^{-u} L + u, which may be
+    below 0.
+
+    Reference: Karras et al. 2024, Analyzing and Improving the Training Dynamics of Diffusion Models,
+        eq. 14 and 15. arXiv:2312.02696
+    """
+
+    learned: ClassVar[bool] = True
+
+    def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
+        return torch.ones_like(t)

@@ -63,6 +63,7 @@ TIMES: dict[str, type[times.Times]] = {
     "log-normal": times.LogNormalTimes,
     "logit-normal": times.LogitNormalTimes,
     "uniform-log-snr": times.UniformLogSNRTimes,
+    "importance": times.ImportanceTimes,
 }
 
 WEIGHTINGS: dict[str, type[weightings.Weighting]] = {
@@ -72,6 +73,7 @@ WEIGHTINGS: dict[str, type[weightings.Weighting]] = {
     "min-snr": weightings.MinSNR,
     "edm": weightings.EDMWeight,
     "likelihood": weightings.Likelihood,
+    "uncertainty": weightings.Uncertainty,
 }
 
 COUPLINGS: dict[str, type[couplings.Coupling]] = {

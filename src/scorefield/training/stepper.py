@@ -8,37 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.core.denoisers import NetworkDenoiser
-from scorefield.core.objective import Objective
 from scorefield.data.base import DataSpec
 from scorefield.nets.base import Network
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
 from scorefield.training.engine import Engine
+from scorefield.training.loss import LossModule
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import AUGMENT, DROPOUT, NOISE
 from scorefield.training.state import ModulePart, OptimizerPart, Part
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-class LossModule(nn.Module):
-    """Denoiser and objective as one module, so that wrappers for many processes see its forward pass.
-
-    Arguments:
-        denoiser: what is trained.
-        objective: the loss.
-    """
-
-    def __init__(self, denoiser: NetworkDenoiser, objective: Objective) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.objective = objective
-
-    def forward(
-        self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None, augment: Tensor | None
-    ) -> Tensor:
-        return self.objective.losses(self.denoiser, x0, t, eps, label, augment).mean()
 
 
 class Stepper:
@@ -65,23 +46,25 @@ class Stepper:
         training = recipe.training
         self.network = cast(Network, denoiser.network)
         self.network.recompute = training.gradient_checkpointing
+        self.module = LossModule(denoiser, recipe.objective)
         built = build_optimizers(
-            self.network, training.optimizer, training.lr, training.weight_decay
+            *(self.network, training.optimizer, training.lr, training.weight_decay),
+            beside=self.module.learned,
         )
         self.optimizers = [accelerator.prepare(optimizer) for optimizer in built]
-        self.loss: nn.Module = LossModule(denoiser, recipe.objective)
+        self.loss: nn.Module = self.module
         self.generator = torch.Generator()
 
     @property
     def parts(self) -> dict[str, Part]:
         """What a run goes on from, by name."""
         optimizers = {f"optimizer.{k}": OptimizerPart(o) for k, o in enumerate(self.optimizers)}
-        return {"network": ModulePart(self.network), **optimizers}
+        return {"network": ModulePart(self.network), **optimizers, **self.module.parts}
 
     def prepare(self) -> None:
         """Let processes share gradients; when the weights are laid out, since that is taken for settled."""
-        self.network.zero_grad(set_to_none=True)
-        self.loss = self.accelerator.prepare(LossModule(self.denoiser, self.recipe.objective))
+        self.module.zero_grad(set_to_none=True)
+        self.loss = self.accelerator.prepare(self.module)
 
     def gradients(
         self, engine: Engine, step: int, x0: Tensor, label: Tensor | None
@@ -97,7 +80,7 @@ class Stepper:
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             loss = self._backward(engine, step, x0, label)
         clip = self.recipe.training.clip
-        return loss, float(self.accelerator.clip_grad_norm_(self.network.parameters(), clip))
+        return loss, float(self.accelerator.clip_grad_norm_(self.module.parameters(), clip))
 
     def update(self, lr: float) -> None:
         """Change the weights by the gradients that are there.
@@ -110,6 +93,7 @@ class Stepper:
                 group["lr"] = lr
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self.module.finish(self._summed)
 
     def dry_run(self, engine: Engine, x0: Tensor, label: Tensor | None) -> None:
         """A pass of the first step that changes no weights and leaves its gradients.
@@ -119,7 +103,7 @@ class Stepper:
             x0: this process's rows of the batch.
             label: the labels of the whole batch.
         """
-        self.network.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
             self._backward(engine, 0, x0, label)
         if self.accelerator.device.type != "cpu":
@@ -129,7 +113,7 @@ class Stepper:
         self, step: int, x0: Tensor, label: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
         """What the loss of this process's rows takes: x₀, t, ε, label and what augmentation tells."""
-        device, mine, objective = self.accelerator.device, self.mine, self.recipe.objective
+        device, mine, objective = self.accelerator.device, self.mine, self.module.objective
         batch, seed = self.recipe.training.batch, self.recipe.training.seed
         # Every process draws for the whole batch and keeps its rows: no number of them changes a sample.
         self.generator.manual_seed(stream(seed, AUGMENT, step))
@@ -146,6 +130,7 @@ class Stepper:
 
     def _backward(self, engine: Engine, step: int, x0: Tensor, label: Tensor | None) -> float:
         """Gradients of the loss of a step, in as many parts as the recipe says; returns the loss."""
+        self.module.begin()
         x0, t, eps, *cond = self._drawn(step, x0, label)
         total = 0.0
         for part in torch.arange(len(x0)).chunk(self.recipe.training.accumulate):
@@ -155,4 +140,8 @@ class Stepper:
             share = len(part) / len(x0)
             self.accelerator.backward(loss * share)
             total += float(loss.detach()) * share
+        return total
+
+    def _summed(self, tensor: Tensor) -> Tensor:
+        total: Tensor = self.accelerator.reduce(tensor.to(self.accelerator.device), "sum")
         return total
