@@ -16,6 +16,7 @@ ALL = [*RUN, *(path for path in sorted(ROOT.glob("*.md")) if path not in RUN)]
 COMMANDS = {
     "train",
     "resume",
+    "ema",
     "doctor",
     "sample",
     "calibrate",

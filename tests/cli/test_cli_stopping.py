@@ -1,7 +1,9 @@
 """Runs that are stopped, killed and out of room, as processes of their own, and how they go on."""
 
 import os
+import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +17,19 @@ from scorefield.cli.stopping import stopping
 from scorefield.recipes import find_recipe
 from scorefield.training import Trainer
 from scorefield.training.checkpoints import Checkpoints
+from scorefield.training.statefile import read_state
 
 LONG = ["training.checkpoint_every=1step", "--budget", "100k steps"]
+KEPT = ["training.keep=1000", *LONG]
 COMMAND = [sys.executable, "-m", "scorefield"]
+
+
+# A namespace in which anybody may mount; not every machine allows it.
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+MAY_MOUNT = (
+    shutil.which("unshare") is not None
+    and subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
+)
 
 
 def step_of(path):
@@ -66,17 +78,14 @@ def unfinished(out):
     return [path for path in out.rglob("*") if "partial" in path.name]
 
 
-@pytest.fixture
-def limited(here):
-    """limited("ulimit -f 100", "resume", "r"): the code and the words of a command under a shell's rule."""
-
-    def run(rule, *words):
-        line = f'{rule} && exec "$@"'
-        return subprocess.run(
-            ["sh", "-c", line, "sh", *COMMAND, *words], capture_output=True, text=True, check=False
-        )
-
-    return run
+def in_a_shell(script, *words):
+    """A script in which "$@" is the command, in a namespace of its own where there is one."""
+    return subprocess.run(
+        [*(NAMESPACE if MAY_MOUNT else []), "sh", "-c", script, "sh", *COMMAND, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -140,15 +149,107 @@ def test_there_is_nothing_to_resume(here, capsys):
 
 
 @pytest.mark.slow
-def test_a_state_that_finds_no_room_leaves_the_one_before(work, limited):
+def test_ctrl_c_once_and_twice(here, small):
+    slow = ["network.width=256", "network.depth=3", "training.batch=65536"]
+    once = started(here / "once", "train", "moons", *small, *LONG)
+    once.send_signal(signal.SIGINT)
+    out, _ = once.communicate()
+    assert (once.returncode, out.startswith("stopped at step ")) == (130, True)
+    twice = started(here / "twice", "train", "moons", *small, *slow, *LONG)  # a step takes seconds
+    time.sleep(0.5)
+    for _ in range(2):
+        twice.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    out, err = twice.communicate()
+    assert (twice.returncode, out) == (130, "")
+    assert err.endswith("scorefield: interrupted\n")
+    for name in ("once", "twice"):
+        assert unfinished(here / name) == []
+        assert states(here / name).newest().damaged == {}
+    assert same_as_straight(here / "once", here / "straight")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again(here, small):
+    chance, out = random.Random(0), here / "r"
+    words, reached = ["train", "moons", *small, *LONG], 0
+    for _ in range(3):
+        process = started(out, *words, step=reached + 1)
+        time.sleep(chance.uniform(0, 0.3))  # most of which goes into writing checkpoints
+        process.kill()
+        process.communicate()
+        reached = step_of(states(out).newest().path)
+        words = ["resume"]
+    assert same_as_straight(out, here / "straight")
+    assert unfinished(out) == []
+
+
+@pytest.mark.slow
+def test_a_state_that_finds_no_room_leaves_the_one_before(work):
     before = {path: path.read_bytes() for path in states(work / "points").files()}
-    done = limited("ulimit -f 4", "resume", "points", "--budget", "9steps")  # files of 2 kB
+    small_files = 'ulimit -f 4 && "$@"'  # of 2 kB
+    done = in_a_shell(small_files, "resume", "points", "--budget", "9steps")
     assert done.returncode == 2
     assert re.fullmatch(
-        r"scorefield: cannot write points/state/step-00000009\.safetensors: File too large, "
+        r"scorefield: cannot write points/(state|averages)/step-0000000\d\.safetensors: File too large, "
         r"0\.0 MB needed\n",
         done.stderr,
     )
     assert before == {path: path.read_bytes() for path in states(work / "points").files()}
     assert unfinished(work) == []
     assert main(["resume", "points"]) == 0
+
+
+FULL = """
+mkdir disk && mount -t tmpfs -o size=2m none disk || exit 99
+"$@"; code=$?
+cp -r disk/r . && exit $code
+"""
+FULL_LOG = """
+mkdir disk; "$@" & run=$!
+while [ ! -e disk/r/state/step-00000003.safetensors ]; do sleep 0.05; done
+ln -sf /dev/full disk/r/log.jsonl
+wait $run; code=$?
+cp -r disk/r . && rm r/log.jsonl && exit $code
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up(here, small):
+    words = ["train", "moons", *small, "network.width=64", *KEPT, "-o", "disk/r"]
+    done = in_a_shell(FULL if MAY_MOUNT else FULL_LOG, *words)
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(
+        r"scorefield: cannot write disk/r.*: No space left on device.* MB free in disk/r.*\)\n",
+        done.stderr,
+    )
+    assert unfinished(here / "r") == []
+    for path in states(here / "r").files():
+        read_state(path)
+    assert same_as_straight(here / "r", here / "straight")
+
+
+READ_ONLY = """
+mkdir r; "$@" & run=$!
+while [ ! -e r/state/step-00000003.safetensors ]; do sleep 0.05; done
+mount --bind r r && mount -o remount,bind,ro r || exit 99
+wait $run
+"""
+IN_THE_WAY = """
+mkdir r; "$@" & run=$!
+while [ ! -e r/state/step-00000003.safetensors ]; do sleep 0.05; done
+mv r/state aside; touch r/state
+wait $run; code=$?
+rm r/state; mv aside r/state; exit $code
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_that_becomes_read_only(here, small):
+    script = READ_ONLY if MAY_MOUNT else IN_THE_WAY
+    done = in_a_shell(script, "train", "moons", *small, *KEPT, "-o", "r")
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"scorefield: cannot write r/.*: .*\n", done.stderr)
+    assert ("Read-only file system" in done.stderr) == MAY_MOUNT
+    assert unfinished(here / "r") == []
+    assert same_as_straight(here / "r", here / "straight")

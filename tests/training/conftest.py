@@ -9,10 +9,11 @@ from scorefield.recipes import find_recipe
 IMAGES = [
     *("network.width=8", "network.heads=2", "training.batch=16", "training.warmup=2"),
     *("training.precision=fp32", "training.compile=off", "training.budget=6steps"),
+    "training.health_every=off",
 ]
 POINTS = [
     *("data.size=64", "network.width=8", "network.depth=1", "training.batch=16"),
-    *("training.warmup=2", "training.budget=6steps"),
+    *("training.warmup=2", "training.budget=6steps", "training.health_every=off"),
 ]
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from scorefield.errors import InputError
-from scorefield.training.ema import PowerAverage, exponent
+from scorefield.training.ema import PowerAverage, exponent, half_life
 
 
 def published_exponent(width):
@@ -27,6 +27,14 @@ def test_exponent(width):
 def test_exponents_named_in_the_paper():
     assert exponent(0.05) == pytest.approx(16.97, abs=0.01)
     assert exponent(0.10) == pytest.approx(6.94, abs=0.01)
+
+
+@pytest.mark.parametrize("width", [0.02, 0.05, 0.2])
+def test_half_of_an_average_is_of_its_half_life(width):
+    steps = 20000
+    shares = np.diff((np.arange(steps + 1) / steps) ** (published_exponent(width) + 1))
+    late = shares[round(steps * (1 - half_life(width))) :].sum()
+    assert late == pytest.approx(0.5, abs=2e-3)
 
 
 @pytest.mark.parametrize("width", [0.0, -0.1, 0.28, float("nan")])

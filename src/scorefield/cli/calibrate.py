@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scorefield import GaussianResidual, calibrate, load
-from scorefield.cli.options import Json, Number, Whole
+from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
 
 
@@ -16,6 +16,7 @@ def calibrate_run(
     seed: Whole = 0,
     label: Whole | None = None,
     device: str = "cpu",
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Fit the Gaussian-residual sampler to a trained model and a number of evaluations.
@@ -34,10 +35,12 @@ def calibrate_run(
         The class of all of them; every class in turn if not given; -1 for none.
     device
         Where to compute, such as cpu or cuda.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
-    model = load(run, device=device)
+    model = load(run, device=device, weights=weights)
     labels = model.labels(n, label)
     cond = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from scorefield import InputError, load
 from scorefield.atomic import check_writable
-from scorefield.cli.options import Json, Number, Whole
+from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, remark, say, table
 from scorefield.cli.sample import chosen_sampling
 from scorefield.evaluation import (
@@ -49,6 +49,7 @@ def evaluate_run(
     batch: Whole = 256,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     device: str = "cpu",
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Tell how good a model's samples are: figures beside their floor, pictures, copies of training data.
@@ -86,6 +87,8 @@ def evaluate_run(
         The .json file; the page and the picture get its name with .html and .png.
     device
         Where samples are drawn, such as cpu or cuda.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
@@ -95,7 +98,7 @@ def evaluate_run(
         raise InputError(f"cannot write '{out.name}'; the ending is .json")
     check_writable(out)
     check_writable(home / SAMPLES)
-    model = load(run, device=device)
+    model = load(run, device=device, weights=weights)
     of_data, of_features, of_sampling = sorted_words(overrides)
     sampling = chosen_sampling(model, sampler, steps, of_sampling, guidance)
     asked = Evaluation(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scorefield import DormandPrince, InputError, Model, load
 from scorefield.atomic import check_writable, whole_file
-from scorefield.cli.options import Json, Number, Out, Whole
+from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.models import between, codes, data_of, decoded
 from scorefield.viz import picture, save_image
@@ -34,6 +34,7 @@ def encode_data(
     atol: float = 1e-4,
     label: str = "data",
     batch: Whole = 64,
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Find the latent codes of data, and tell how well they lead back.
@@ -56,11 +57,13 @@ def encode_data(
         What a conditional model is told: data for the samples' own classes, or none.
     batch
         Samples computed at once.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     _check_ending(out, ".npz")
-    solver, model = DormandPrince(rtol, atol), load(run)
+    solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
     x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
     with bar(f"encoding with {run}", as_json=as_json) as advance:
         parts = codes(model, x, labels, solver=solver, batch=batch)
@@ -95,6 +98,7 @@ def decode_codes(
     atol: float = 1e-4,
     batch: Whole = 64,
     columns: Whole | None = None,
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Draw the data of latent codes.
@@ -115,11 +119,13 @@ def decode_codes(
         Codes computed at once.
     columns
         Images in a row of the grid.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     _check_ending(out, ".png")
-    solver, model = DormandPrince(rtol, atol), load(run)
+    solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
     z, labels = _stored(latents)
     with bar(f"decoding with {run}", as_json=as_json) as advance:
         parts = decoded(model, z, labels, solver=solver, batch=batch)
@@ -142,6 +148,7 @@ def interpolate(
     seed: Whole = 0,
     label: Whole | None = None,
     batch: Whole = 64,
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Draw the way from one sample to another through the codes on the sphere between theirs.
@@ -168,11 +175,13 @@ def interpolate(
         The class that a conditional model is told; none if not given.
     batch
         Codes computed at once.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     _check_ending(out, ".png")
-    solver, model = DormandPrince(rtol, atol), load(run)
+    solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
     labels = model.labels(2 * n, -1 if label is None and model.classes else label)
     with bar(f"interpolating with {run}", as_json=as_json) as advance:
         ends = _ends(model, split, n, seed, labels, solver, batch)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield import DormandPrince, LogLikelihood, Model, bits_per_dim, load
-from scorefield.cli.options import Json, Number, Whole
+from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.models import data_of, levels_of, likelihoods
 
@@ -32,6 +32,7 @@ def likelihood(
     seed: Whole = 0,
     batch: Whole = 16,
     device: str = "cpu",
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Tell how likely a model finds data, in nats and in bits a dimension.
@@ -64,11 +65,13 @@ def likelihood(
         Samples computed at once.
     device
         Where to compute, such as cpu or cuda.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     solver = DormandPrince(rtol, atol)
-    model = load(run, device=device)
+    model = load(run, device=device, weights=weights)
     x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
     ask: dict[str, Any] = {"probes": probes, "probe": probe, "exact": exact, "seed": seed}
     ask |= {"dequantisation": dequantisation, "batch": batch}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
@@ -24,3 +24,4 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 Number = Annotated[int, Parameter(name=["--number", "-n"], converter=_whole)]
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
+Weights = Literal["ema", "raw"]

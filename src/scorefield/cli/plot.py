@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scorefield import InputError, Schedule, find_recipe, load
 from scorefield.atomic import check_writable
-from scorefield.cli.options import Json, Number, Out, Whole
+from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.cli.sample import chosen_sampling, watched
 from scorefield.errors import unknown
@@ -143,6 +143,7 @@ def animation(
     seed: Whole = 0,
     label: Whole | None = None,
     fps: float = 12.0,
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Draw noise turning into samples.
@@ -167,11 +168,13 @@ def animation(
         The class wanted; every class in turn if not given; -1 for none.
     fps
         Pictures a second.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     check_writable(out)
-    model = load(run)
+    model = load(run, weights=weights)
     use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
         walk = model.trajectory(n, label=label, **vars(use), seed=seed)
@@ -191,6 +194,7 @@ def paths(
     steps: Whole | None = None,
     seed: Whole = 0,
     label: Whole | None = None,
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Draw the paths x(t) of every number of some samples, from noise to data.
@@ -213,11 +217,13 @@ def paths(
         Seed of the samples.
     label
         The class wanted; every class in turn if not given; -1 for none.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     check_writable(out)
-    model = load(run)
+    model = load(run, weights=weights)
     use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
         walk = model.trajectory(n, label=label, **vars(use), seed=seed)

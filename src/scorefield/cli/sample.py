@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorefield import InputError, Model, Sampling, Step, load
 from scorefield.atomic import check_writable, whole_file
-from scorefield.cli.options import Json, Number, Out, Whole
+from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.recipes import from_dict, override, to_dict
 from scorefield.viz import frames, picture, save_animation, save_image, save_images
@@ -37,6 +37,7 @@ def sample(
     columns: Whole | None = None,
     fps: float = 12.0,
     device: str = "cpu",
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Draw samples from a trained model.
@@ -72,6 +73,8 @@ def sample(
         Pictures a second in an animation.
     device
         Where to compute, such as cpu or cuda.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
@@ -81,7 +84,7 @@ def sample(
         raise InputError(f"cannot write '{out.name}'; endings are {known}, or none for a folder")
     if not out.suffix and out.is_file():
         raise InputError(f"cannot write a folder {out}: there is a file of that name")
-    model = load(run, device=device)
+    model = load(run, device=device, weights=weights)
     sampling = chosen_sampling(model, sampler, steps, overrides, guidance)
     ask: dict[str, Any] = {"label": label, "seed": seed, "first": first, **vars(sampling)}
     begin = time.perf_counter()
@@ -105,6 +108,7 @@ def sample(
         out=str(out),
         seconds=round(seconds, 3),
         seed=seed,
+        weights=weights,
         **facts,
     )
 

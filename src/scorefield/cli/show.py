@@ -10,7 +10,7 @@ from scorefield.cli.options import Json
 from scorefield.cli.output import say
 from scorefield.models import read_card
 from scorefield.recipes import to_dict
-from scorefield.training import read_log
+from scorefield.training import half_life, read_log
 
 
 def show(
@@ -79,6 +79,10 @@ def _text(facts: dict[str, Any]) -> str:
     idle = () if augmentation["told"] else ("transformations",)
     if used := {key: value for key, value in augmentation.items() if value and key not in idle}:
         rows.append(("augments", _brief(used)))
+    if width := recipe["training"]["ema"]:
+        share = half_life(width)
+        images = f" ({share * course['images']:,.0f} images)" if course else ""
+        rows.append(("averaged", f"half of each weight is of the last {share:.1%}{images}"))
     if facts["tuned"]:
         rows.append(("tuned", str(facts["tuned"].get("words", facts["tuned"]))))
     if course:

@@ -16,7 +16,7 @@ from scorefield.cli.output import remark
 from scorefield.cli.running import finish
 from scorefield.doctor import RECIPE
 from scorefield.recipes import data_source
-from scorefield.training import has_run
+from scorefield.training import decided_once, has_run
 
 DOCTOR = "doctor"  # the folder of a run that holds what was found in its data
 
@@ -64,7 +64,13 @@ def train(
         chosen = _named(recipe, words, resume=resume)
     else:
         given = [*([recipe] if recipe else []), *overrides]
-        chosen = _fitted(auto, given, budget, out, resume=resume, device=device, as_json=as_json)
+        chosen = decided_once(
+            lambda: _fitted(
+                auto, given, budget, out, resume=resume, device=device, as_json=as_json
+            ),
+            out,
+            device,
+        )
     trainer = Trainer(chosen, out, device=device, resume=resume)
     return finish(trainer, as_json=as_json)
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from scorefield import InputError, __version__, load
 from scorefield.atomic import check_writable
 from scorefield.cli.evaluate import chosen_features, sorted_words
-from scorefield.cli.options import Json, Whole
+from scorefield.cli.options import Json, Weights, Whole
 from scorefield.cli.output import bar, say, table
 from scorefield.models import store_sampling
 from scorefield.recipes import overridden, to_dict
@@ -41,6 +41,7 @@ def tune_run(
     seed: Whole = 0,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     device: str = "cpu",
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
     """Find the sampler, steps, grid, noise and guidance that suit a trained model, and make them its own.
@@ -67,6 +68,8 @@ def tune_run(
         Leave the model as it is.
     device
         Where to compute, such as cpu or cuda.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
@@ -81,7 +84,7 @@ def tune_run(
     of_data, of_features, others = sorted_words(overrides)
     if others:
         raise InputError(f"tune finds the sampling itself, got {' '.join(others)}")
-    model = load(run, device=device)
+    model = load(run, device=device, weights=weights)
     last = None
     with bar(f"tuning {run}", as_json=as_json) as advance:
         chosen = chosen_features(features, of_features)
@@ -93,7 +96,7 @@ def tune_run(
         tuned = verdict(last, judge, own_setting(model), evaluations)
     note = {**tuned.note(), "features": judge.name, "seed": seed, "scorefield": __version__}
     if not dry_run:
-        store_sampling(run, tuned.winner.sampling, note)
+        store_sampling(run, tuned.winner.sampling, note, weights)
     if as_json:
         say("", as_json=True, **_facts(tuned, note, run, dry_run))
     else:

@@ -12,7 +12,7 @@ import torch
 from cyclopts import Parameter
 
 from scorefield import InputError, load
-from scorefield.cli.options import Json
+from scorefield.cli.options import Json, Weights
 from scorefield.cli.output import bar, say
 from scorefield.models import check_device
 from scorefield.verification import CLAIMS, Claim, Finding, model_claims, resume_claims
@@ -31,6 +31,7 @@ def verify(
     only: str | None = None,
     device: str = "cpu",
     dtype: Literal["float64", "float32"] = "float64",
+    weights: Weights = "ema",
     as_json: Json = False,
 ) -> int:
     """Try problems with exact answers on this installation, a trained model on its data, or resuming.
@@ -50,11 +51,13 @@ def verify(
         Where to compute, such as cpu or cuda.
     dtype
         Of the states, for this installation; a model is tried in float32.
+    weights
+        Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     precision = DTYPES[dtype] if run is None else torch.float32
-    claims = _claims(run, device)
+    claims = _claims(run, device, weights)
     chosen = [c for c in claims if (everything or not c.slow) and (only or "") in c.name]
     if not chosen:
         raise InputError(f"no claim has '{only}' in its name")
@@ -88,12 +91,12 @@ def verify(
     return 1 if failed else 0
 
 
-def _claims(run: str | None, device: str) -> Sequence[Claim]:
+def _claims(run: str | None, device: str, weights: Weights) -> Sequence[Claim]:
     """What is to be tried."""
     if run == RESUME:
         return resume_claims()
     if run is not None:
-        return model_claims(load(run, device=device))
+        return model_claims(load(run, device=device, weights=weights))
     check_device(device)
     return CLAIMS
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scorefield.core.moments import moments_from
 from scorefield.data.base import DataSpec
-from scorefield.errors import InputError
+from scorefield.errors import InputError, unknown
 from scorefield.models.model import Model
 from scorefield.models.tensors import write_tensors
 from scorefield.nets.base import lay_out
@@ -23,7 +23,10 @@ from scorefield.recipes.recipe import Recipe, Sampling
 
 FORMAT = 2  # 1 had no moments of the data
 MOMENTS = "moments."  # begins the names of their tensors
-MODEL_FILE = "model.safetensors"
+MODEL_FILE = "model.safetensors"  # of a run: the averaged weights
+RAW_FILE = "raw.safetensors"  # the weights of the last step
+
+Weights = Literal["ema", "raw"]
 
 Header = dict[str, str]
 
@@ -54,18 +57,21 @@ def save(path: str | Path, model: Model) -> None:
     write_tensors(Path(path), tensors, header)
 
 
-def store_sampling(path: str | Path, sampling: Sampling, tuned: Mapping[str, Any]) -> None:
+def store_sampling(
+    path: str | Path, sampling: Sampling, tuned: Mapping[str, Any], weights: Weights = "ema"
+) -> None:
     """Make a way of sampling a model's own; its file is there whole, before or after, and its weights stay.
 
     Arguments:
         path: a run folder, or a model.safetensors file.
         sampling: the way.
         tuned: how it was found, plain; `read_card` gives it back.
+        weights: of a run folder, those averaged over training ('ema') or the last ('raw').
 
     Raises:
         InputError: for a file that cannot be read or written, or a guidance that the model cannot have.
     """
-    file, card = model_file(path), read_card(path)
+    file, card = model_file(path, weights), read_card(path, weights)
     if sampling.guidance is not None:
         card.recipe.check_guidance(card.spec)
     recipe = to_dict(replace(card.recipe, sampling=sampling))
@@ -74,12 +80,13 @@ def store_sampling(path: str | Path, sampling: Sampling, tuned: Mapping[str, Any
     write_tensors(file, _tensors(file), header)
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Model:
+def load(path: str | Path, *, device: str = "cpu", weights: Weights = "ema") -> Model:
     """A trained model from its file or its run folder.
 
     Arguments:
         path: a run folder, or a model.safetensors file.
         device: where the model computes, such as 'cpu' or 'cuda'.
+        weights: of a run folder, those averaged over training ('ema') or the last ('raw').
 
     Raises:
         InputError: when the file is missing, cut off, of another program, of a newer format, or says
@@ -92,9 +99,9 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
         scorefield.errors.InputError: ...
     """
     check_device(device)
-    card = read_card(path)
+    card = read_card(path, weights)
     recipe, spec = card.recipe, card.spec
-    tensors = _tensors(model_file(path))
+    tensors = _tensors(model_file(path, weights))
     known = {
         name.removeprefix(MOMENTS): tensors.pop(name)
         for name in list(tensors)
@@ -133,17 +140,18 @@ class Card:
     tuned: dict[str, Any] | None = None
 
 
-def read_card(path: str | Path) -> Card:
+def read_card(path: str | Path, weights: Weights = "ema") -> Card:
     """What a model file says of itself, without loading a tensor.
 
     Arguments:
         path: a run folder, or a model.safetensors file.
+        weights: of a run folder, those averaged over training ('ema') or the last ('raw').
 
     Raises:
         InputError: when the file is missing, cut off, of another program, of a newer format, or says
             something that this version does not know.
     """
-    file = model_file(path)
+    file = model_file(path, weights)
     header = _header(file)
     if not (header["step"].isascii() and header["step"].isdecimal()):
         raise InputError(f"the header of {file} is damaged: step is '{header['step']}'")
@@ -183,12 +191,25 @@ def _header(file: Path) -> Header:
     return header
 
 
-def model_file(path: str | Path) -> Path:
-    """The model file of a run folder, or the file itself."""
+def model_file(path: str | Path, weights: Weights = "ema") -> Path:
+    """The model file of a run folder, or the file itself.
+
+    Arguments:
+        path: a run folder, or a file.
+        weights: which of a run folder's; a file has only one set.
+
+    Raises:
+        InputError: when there is none, and for weights that are neither 'ema' nor 'raw'.
+    """
+    files = {"ema": MODEL_FILE, "raw": RAW_FILE}
+    if weights not in files:
+        raise unknown("weights", weights, files)
     file = Path(path)
-    file = file / MODEL_FILE if file.is_dir() else file
+    if weights == "raw" and file.is_file():
+        raise InputError(f"weights can be chosen of a run folder, and {file} is a file of one set")
+    file = file / files[weights] if file.is_dir() else file
     if not file.is_file():
-        raise InputError(f"no model at {path}; a run folder or a {MODEL_FILE} is needed")
+        raise InputError(f"no model at {path}; a run folder or a {files[weights]} is needed")
     return file
 
 

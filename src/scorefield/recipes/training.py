@@ -27,11 +27,14 @@ class Training:
             peak), or 'constant' for not at all.
         clip: the largest gradient norm; longer gradients are shortened.
         ema: width of the power-function average of the weights, relative to the run; 0 for none.
-        precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
+        precision: 'fp32', 'bf16' or 'fp16' (autocast; fp16 on a GPU), or 'auto' for what is fastest here.
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
+        patience: steps in a row without finite numbers before the run is rolled back; at least 1.
         gradient_checkpointing: keep fewer of the network's tensors for the gradient and compute the others
             again: less memory, more time, the same gradient.
         checkpoint_every: how often the state is saved, in the words of a budget.
+        health_every: how often losses are measured on fixed samples, and at the end once more, in the words
+            of a budget; 'off' for never.
         keep: how many of the last states are kept, beside the best; at least 1.
     """
 
@@ -47,16 +50,20 @@ class Training:
     lr_schedule: Literal["linear", "cosine", "inverse-root", "constant"] = "linear"
     clip: float = 1.0
     ema: float = 0.05
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    patience: int = 5
     gradient_checkpointing: bool = False
     checkpoint_every: str = "60s"
+    health_every: str = "60s"
     keep: int = 2
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
         Budget.parse(self.checkpoint_every)
-        for name in ("batch", "keep"):
+        if self.health_every != "off":
+            Budget.parse(self.health_every)
+        for name in ("batch", "patience", "keep"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.accumulate < 1 or self.batch % self.accumulate:

@@ -13,7 +13,8 @@ from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.checkpoints import Checkpoints
 
-RECIPE_FILE, LOG_FILE, STATES, SAMPLES = "recipe.json", "log.jsonl", "state", "samples"
+RECIPE_FILE, LOG_FILE = "recipe.json", "log.jsonl"
+STATES, SAMPLES, AVERAGES = "state", "samples", "averages"
 
 
 def write_recipe(out: Path, recipe: Recipe) -> None:

@@ -61,7 +61,7 @@ class LossHistory(Part):
         Arguments:
             summed: the sum of a tensor over all processes.
         """
-        total, count = summed(self._noted).cpu()
+        total, count = summed(self._noted)
         self.forget()
         seen = count > 0
         step = (total / count.clamp(min=1) - self.squares) / (self.steps + 1).clamp(max=MEMORY)

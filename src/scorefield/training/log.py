@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,11 @@ class RunLog:
         self.after = after
         self.losses: list[float] = []
         self.last: Progress | None = None
+        self.checks: list[dict[str, Any]] = []
         if not accelerator.is_main_process:
             return
         known = _lines(self.path) if after and self.path.is_file() else ()
-        kept = [line for line in known if line["step"] <= after]
-        with whole_file(self.path) as path:
-            path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._keep([line for line in known if line["step"] <= after])
         with writing(out):
             accelerator.init_trackers("tensorboard")
 
@@ -70,15 +70,34 @@ class RunLog:
             )
         self.losses = []
 
+    def rewind(self, step: int) -> None:
+        """Drop what came after a step, as the run goes back to it."""
+        self.losses = []
+        self.last = self.last and replace(self.last, step=step)
+        if self.accelerator.is_main_process:
+            self._keep([line for line in read_log(self.path.parent) if line["step"] <= step])
+
     def note(self, text: str) -> None:
         """Write a remark."""
         if self.accelerator.is_main_process:
             self._write({"step": self.last.step if self.last else self.after, "note": text})
 
+    def check(self, progress: Progress) -> None:
+        """Write what a check found."""
+        if progress.health is not None and self.accelerator.is_main_process:
+            line = {"step": progress.step, "images": progress.images}
+            found = {"seconds": round(progress.seconds, 3), "health": progress.health.plain()}
+            self._write(line | found)
+
     def close(self) -> None:
         """Write the rest and close the trackers."""
         self.flush()
         self.accelerator.end_training()
+
+    def _keep(self, lines: list[dict[str, Any]]) -> None:
+        self.checks = [line for line in lines if "health" in line]
+        with whole_file(self.path) as path:
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def _write(self, line: dict[str, Any]) -> None:
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:

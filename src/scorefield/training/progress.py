@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scorefield.data.base import Skipped
+from scorefield.training.health.record import Health
 
 NAMED = 3  # of the files that were left out
 
@@ -26,6 +27,7 @@ class Progress:
         rate: images per second of late.
         note: what else there is to say, such as how the network computes; empty most of the time.
         warning: whether the note is one that everybody should see.
+        health: what the check found that was made after the step; none after most.
     """
 
     step: int
@@ -38,6 +40,7 @@ class Progress:
     rate: float = 0.0
     note: str = ""
     warning: bool = False
+    health: Health | None = None
 
 
 def left_out(skipped: Sequence[Skipped]) -> str:

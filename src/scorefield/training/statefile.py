@@ -69,13 +69,13 @@ def read_state(path: Path) -> tuple[Header, dict[str, Tensor]]:
 
 
 def digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """A checksum (BLAKE2b) of a header and of the names, types, shapes and bytes of tensors.
+    """A checksum (SHA-256) of a header and of the names, types, shapes and bytes of tensors.
 
     Arguments:
         header: without the checksum itself.
         tensors: by name, in any order.
     """
-    found = hashlib.blake2b(json.dumps(sorted(header.items())).encode(), digest_size=16)
+    found = hashlib.sha256(json.dumps(sorted(header.items())).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu()
         found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())

@@ -27,6 +27,7 @@ RECIPE = (
     *("mnist10k", "network.width=8", "network.heads=2", "network.dropout=0.1"),
     *("augmentation.flip=0.3", "augmentation.crop=2", "augmentation.dequantise=true"),
     *("training.batch=16", "training.warmup=5", "training.checkpoint_every=2steps"),
+    "training.health_every=off",
 )
 SPACING = 6  # steps trained for each kill, in the mean
 PATIENCE = 300.0  # seconds that a process may take before it is called hung

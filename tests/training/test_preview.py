@@ -1,0 +1,40 @@
+"""Previews: what raw and averaged weights make, side by side."""
+
+import copy
+
+import numpy as np
+from PIL import Image
+
+from scorefield.training import Trainer
+from scorefield.training.preview import AVERAGED, GAP, RAW, side_by_side
+from scorefield.viz.samples import picture
+
+
+def test_pictures_stand_side_by_side_under_their_words():
+    one, other = Image.new("L", (300, 200), 90), Image.new("RGB", (100, 250), (200, 0, 0))
+    sheet = side_by_side({AVERAGED: one, RAW: other})
+    assert sheet.width == 300 + GAP + 100
+    pixels = np.asarray(sheet).astype(int)
+    top = sheet.height - 250
+    assert (pixels[top : top + 200, :300] == 90).all()
+    assert (pixels[top:, -100:] == (200, 0, 0)).all()
+    # something is written above each, and it is not the same
+    words = pixels[:top, :300].min(2), pixels[:top, -100:].min(2)
+    assert all((part < 128).any() for part in words)
+    assert (words[0][:, :100] != words[1]).any()
+
+
+def test_a_run_shows_both_weights(tmp_path, recipe, previews):
+    trainer = Trainer(recipe("images"), tmp_path)
+    list(trainer)
+    with Image.open(tmp_path / "samples" / "step-00000006.png") as sheet:
+        pixels = np.asarray(sheet.convert("L")).astype(int)
+    averaged = trainer.model
+    raw = copy.deepcopy(averaged)
+    raw.denoiser.network.load_state_dict(trainer.network.state_dict())
+    samples = (model.sample(36, steps=12, seed=0, batch=36) for model in (averaged, raw))
+    left, right = (np.asarray(picture(x, trainer.spec)) for x in samples)
+    height, width = left.shape
+    assert (pixels[-height:, :width] == left).all()
+    assert (pixels[-height:, -width:] == right).all()
+    assert (left != right).any()
