@@ -35,24 +35,21 @@ if TYPE_CHECKING:
         slerp,
     )
     from scorefield.core.moments import Moments, moments_of
-    from scorefield.core.objective import (
-        SNR,
-        KnotTimes,
-        Likelihood,
-        LogitNormalTimes,
-        LogNormalTimes,
-        MinSNR,
-        Objective,
-        UniformLogSNRTimes,
-        UniformTimes,
-        Unit,
-    )
+    from scorefield.core.objective import Objective
     from scorefield.core.ode import DormandPrince, FixedSteps
     from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
     from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
     from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
+    from scorefield.core.times import (
+        KnotTimes,
+        LogitNormalTimes,
+        LogNormalTimes,
+        UniformLogSNRTimes,
+        UniformTimes,
+    )
     from scorefield.core.variational import VariationalBound, variational_bound
+    from scorefield.core.weightings import SNR, Likelihood, MinSNR, Unit
     from scorefield.data.augmentation import Augmentation
     from scorefield.data.base import DataSpec
     from scorefield.data.density import draw_density
@@ -104,14 +101,15 @@ _HOMES = {
     "core.levels": "Levels data_log_likelihood",
     "core.likelihood": "LogLikelihood decode encode log_likelihood normal_prior slerp",
     "core.moments": "Moments moments_of",
-    "core.objective": "KnotTimes Likelihood LogNormalTimes LogitNormalTimes MinSNR Objective SNR "
-    "UniformLogSNRTimes UniformTimes Unit",
+    "core.objective": "Objective",
     "core.ode": "DormandPrince FixedSteps",
     "core.oracles": "EmpiricalDenoiser GaussianDenoiser MixtureDenoiser",
     "core.parameterizations": "EDM Noise Score V Velocity X0",
     "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
+    "core.times": "KnotTimes LogNormalTimes LogitNormalTimes UniformLogSNRTimes UniformTimes",
     "core.variational": "VariationalBound variational_bound",
+    "core.weightings": "Likelihood MinSNR SNR Unit",
     "data.augmentation": "Augmentation",
     "data.base": "DataSpec",
     "data.density": "draw_density",
