@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from scorefield.core.couplings import MinibatchOT
     from scorefield.core.ddpm import (
         DDPM,
         ConstantBetas,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         normal_prior,
         slerp,
     )
+    from scorefield.core.losses import L1, L2, Huber
     from scorefield.core.moments import Moments, moments_of
     from scorefield.core.objective import Objective
     from scorefield.core.ode import DormandPrince, FixedSteps
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
     from scorefield.core.times import (
+        ImportanceTimes,
         KnotTimes,
         LogitNormalTimes,
         LogNormalTimes,
@@ -49,7 +52,15 @@ if TYPE_CHECKING:
         UniformTimes,
     )
     from scorefield.core.variational import VariationalBound, variational_bound
-    from scorefield.core.weightings import SNR, Likelihood, MinSNR, Unit
+    from scorefield.core.weightings import (
+        SNR,
+        EDMWeight,
+        Likelihood,
+        MinSNR,
+        TruncatedSNR,
+        Uncertainty,
+        Unit,
+    )
     from scorefield.data.augmentation import Augmentation
     from scorefield.data.base import DataSpec
     from scorefield.data.density import draw_density
@@ -96,10 +107,12 @@ if TYPE_CHECKING:
 # Where each public name lives. It is imported when it is first asked for, so that
 # `scorefield --help` need not wait for torch.
 _HOMES = {
+    "core.couplings": "MinibatchOT",
     "core.ddpm": "DDPM ConstantBetas CosineBetas GivenBetas LinearBetas QuadraticBetas SigmoidBetas",
     "core.denoisers": "Denoiser NetworkDenoiser",
     "core.levels": "Levels data_log_likelihood",
     "core.likelihood": "LogLikelihood decode encode log_likelihood normal_prior slerp",
+    "core.losses": "Huber L1 L2",
     "core.moments": "Moments moments_of",
     "core.objective": "Objective",
     "core.ode": "DormandPrince FixedSteps",
@@ -107,9 +120,10 @@ _HOMES = {
     "core.parameterizations": "EDM Noise Score V Velocity X0",
     "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
-    "core.times": "KnotTimes LogNormalTimes LogitNormalTimes UniformLogSNRTimes UniformTimes",
+    "core.times": "ImportanceTimes KnotTimes LogNormalTimes LogitNormalTimes UniformLogSNRTimes "
+    "UniformTimes",
     "core.variational": "VariationalBound variational_bound",
-    "core.weightings": "Likelihood MinSNR SNR Unit",
+    "core.weightings": "EDMWeight Likelihood MinSNR SNR TruncatedSNR Uncertainty Unit",
     "data.augmentation": "Augmentation",
     "data.base": "DataSpec",
     "data.density": "draw_density",
@@ -155,6 +169,8 @@ __all__ = [
     "DEIS",
     "EDM",
     "IPNDM",
+    "L1",
+    "L2",
     "LMS",
     "MNIST",
     "RECIPES",
@@ -178,6 +194,7 @@ __all__ = [
     "DormandPrince",
     "DormandPrinceFlow",
     "DynamicThreshold",
+    "EDMWeight",
     "EmpiricalDenoiser",
     "Euler",
     "EulerMaruyama",
@@ -190,6 +207,8 @@ __all__ = [
     "Given",
     "GivenBetas",
     "Heun",
+    "Huber",
+    "ImportanceTimes",
     "InputError",
     "Karras",
     "KnotTimes",
@@ -203,6 +222,7 @@ __all__ = [
     "MLPConfig",
     "MNIST10k",
     "MinSNR",
+    "MinibatchOT",
     "MixtureDenoiser",
     "Model",
     "Moments",
@@ -231,8 +251,10 @@ __all__ = [
     "SubVP",
     "Trainer",
     "Training",
+    "TruncatedSNR",
     "TutorialVE",
     "UNetConfig",
+    "Uncertainty",
     "UniPC",
     "UniformLogSNR",
     "UniformLogSNRTimes",
