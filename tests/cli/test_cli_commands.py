@@ -221,6 +221,7 @@ def test_show(work, run):
         assert word in text
     for word in ("ve", "edm", "log-normal", "muon", "dpm++", "4 steps", "96 images", "loss"):
         assert word in text
+    assert "verdict  too early to tell" in text
 
 
 def test_show_for_programs(work, run, strict):
@@ -232,6 +233,7 @@ def test_show_for_programs(work, run, strict):
     assert facts["spec"] == to_dict(load("points").spec)
     assert facts["training"]["images"] == 96
     assert facts["training"]["loss"] > 0
+    assert facts["verdict"].keys() == {"kind", "reason", "advice"}
 
 
 def test_show_an_old_model(work, run):

@@ -6,5 +6,15 @@ from scorefield.training.log import read_log
 from scorefield.training.posthoc import averaged
 from scorefield.training.progress import Progress
 from scorefield.training.trainer import Trainer
+from scorefield.training.verdict import Verdict, judge
 
-__all__ = ["Progress", "Trainer", "averaged", "half_life", "has_run", "read_log"]
+__all__ = [
+    "Progress",
+    "Trainer",
+    "Verdict",
+    "averaged",
+    "half_life",
+    "has_run",
+    "judge",
+    "read_log",
+]
