@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -234,6 +235,15 @@ def test_show_for_programs(work, run, strict):
     assert facts["training"]["images"] == 96
     assert facts["training"]["loss"] > 0
     assert facts["verdict"].keys() == {"kind", "reason", "advice"}
+
+
+def test_report(work, run, strict):
+    path, verdict = run("report", "points")
+    assert path == str(Path("points", "report.html"))
+    assert verdict.startswith("too early to tell")
+    (line,) = run("report", "points", "-o", "page.html", "--json")
+    assert strict(line)["report"] == "page.html"
+    assert Path("page.html").read_bytes() == Path(path).read_bytes()
 
 
 def test_show_an_old_model(work, run):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from scorefield.recipes import find_recipe
 from scorefield.recipes.training import Training
-from scorefield.training import judge
+from scorefield.training import Trainer, judge, read_log
 from scorefield.training.health import Health
 from scorefield.training.verdict import scatter, trend
 
@@ -137,6 +138,36 @@ def test_steps_left_out_of_late_are_diverging_and_those_of_long_ago_are_not():
     back = {"step": 0, "note": "back to the checkpoint of step 0, with half the learning rate"}
     assert judge([back], TRAINING).kind == "diverging"
     assert judge([back, *log(level)], TRAINING).kind == "good"
+
+
+def test_a_loss_that_shot_up_and_never_came_below_its_start_is_diverging():
+    found = judge(log(lambda s: 60.0 if s == 0.02 else 1.0), TRAINING)
+    assert found.kind == "diverging"
+    assert judge(log(lambda s: 60.0 if s == 0.02 else level(s)), TRAINING).kind != "diverging"
+
+
+def test_a_gradient_that_grows_while_the_loss_rises_is_diverging():
+    def kind(rise):
+        lines = log(lambda s: level(s) * (1 + rise * s), norm=lambda s: 0.2 if s < 0.85 else 5.0)
+        return judge(lines, TRAINING).kind
+
+    assert [kind(0.3), kind(0.0)] == ["diverging", "good"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("over-fitting", ["data.size=20", "network.width=128", "training.budget=2000steps"]),
+        ("diverging", ["training.lr=1", "training.budget=500steps"]),
+    ],
+)
+def test_real_runs_are_told(tmp_path, kind, words):
+    own = ["training.batch=64", "training.precision=fp32", "training.compile=off"]
+    recipe = find_recipe("moons", [*own, "training.health_every=100steps", *words])
+    for _ in Trainer(recipe, tmp_path):
+        pass
+    assert judge(read_log(tmp_path), recipe.training).kind == kind
 
 
 def test_without_held_out_samples_it_says_so():

@@ -5,6 +5,7 @@ from scorefield.training.folder import has_run
 from scorefield.training.log import read_log
 from scorefield.training.posthoc import averaged
 from scorefield.training.progress import Progress
+from scorefield.training.report import write_report
 from scorefield.training.trainer import Trainer
 from scorefield.training.verdict import Verdict, judge
 
@@ -17,4 +18,5 @@ __all__ = [
     "has_run",
     "judge",
     "read_log",
+    "write_report",
 ]

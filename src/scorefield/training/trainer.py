@@ -43,6 +43,7 @@ from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.posthoc import Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.progress import Progress, left_out
+from scorefield.training.report import write_report
 from scorefield.training.state import Part, Position
 from scorefield.training.stepper import Stepper
 
@@ -177,6 +178,7 @@ class Trainer:
                 log.add(progress)
                 if self.monitor.is_due(self.position, last=self.is_finished):
                     progress = yield from self._checked(progress, log)
+                    self._report()
                 steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
                 images = steps * self.training.batch
                 if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
@@ -189,6 +191,7 @@ class Trainer:
         if done and not (saved.step == done and is_whole(self.out, done)):
             self.save()
         log.close()
+        self._report()
         self._stop = False
 
     def save(self) -> None:
@@ -259,6 +262,10 @@ class Trainer:
         if first and (remark := self.monitor.checks.remark):
             yield self._note(log, remark)
         return progress
+
+    def _report(self) -> None:
+        if self.accelerator.is_main_process:
+            write_report(self.out)
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)

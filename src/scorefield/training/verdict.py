@@ -37,6 +37,7 @@ RISE = 0.02  # of held-out loss above its least
 GAP = 0.15  # of held-out above training loss: 96 samples each differ by 4 % or so by chance alone
 CEILING = 1.05  # times the Gaussian's loss, of which 96 samples miss the mean by as much
 JUMP = 1.5  # times the best loss: diverging
+LEARNT = 0.95  # times the first loss: above it a run that has shot up has learnt nothing
 SURGE = 10.0  # times the gradient's norm before
 LEFT_OUT = 0.01  # of steps: a scaler of fp16 leaves out one in 2000
 WAITING = 1 / 3  # of the time: with data at hand, training would be 1.5 times as fast
@@ -185,6 +186,9 @@ def _growth(course: Course) -> str:
     noise = scatter(course.losses) / math.sqrt(window)
     if late > JUMP * best and late > best + SCATTERS * noise:
         return f"the loss is {late:.4g}, {late / best:.1f} times the {best:.4g} it had come down to"
+    first, peak = course.losses[0], max(course.losses)
+    if late > LEARNT * first and peak > JUMP * first:
+        return f"the loss went up to {peak:.4g} and is {late:.4g}; it was {first:.4g} at first"
     now, before = statistics.median(course.norms[-window:]), statistics.median(course.norms)
     if now > SURGE * before and trend(course.losses)[0] > 0:
         times = f"{now / before:.0f} times what it was"
