@@ -137,3 +137,12 @@ def test_rates_are_images_a_second():
     found = loaders.rates(runs, batch=10, rounds=3)
     assert found["slow"] <= 1000
     assert found["slow"] < found["fast"] <= 5000
+
+
+@pytest.mark.slow
+def test_processes_are_compared():
+    words = ["network.width=8", "network.heads=2", "training.batch=16", "training.compile=off"]
+    small = [*words, "training.precision=fp32", "training.budget=8steps"]
+    one, many = module("processes").compared(2, small, rounds=1)
+    assert one[0] > 0
+    assert many[0] > 0

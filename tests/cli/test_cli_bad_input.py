@@ -294,6 +294,8 @@ def test_a_model_whose_weights_do_not_fit(work, refused, rewrite):
     [
         (["show", "nowhere"], ["no model at nowhere"]),
         (["show"], ["RUN"]),
+        (["report", "nowhere"], ["no run in nowhere"]),
+        (["train", "moons", "-o", "new", "--track", "wanbd"], ["'wanbd'", "did you mean 'wandb'"]),
         (["list", "samplrs"], ["'samplrs'", "did you mean 'samplers'", "recipes", "grids"]),
         (["smaple", "images"], ['"smaple"', '"sample"', "train"]),
         (["plot", "gird", "moons"], ['"gird"', '"grid"', "paths"]),

@@ -44,7 +44,7 @@ def gradients(trainer, world, rank):
         process_index=rank,
         backward=lambda loss: loss.backward(),
     )
-    trainer.stepper.mine = slice(rank, None, world)
+    trainer.stepper.mine = slice(rank * 16 // world, (rank + 1) * 16 // world)
     trainer.batches = replace(trainer.batches, mine=trainer.stepper.mine)
     trainer.network.zero_grad(set_to_none=True)
     loss = trainer.stepper._backward(trainer.engine, 7, *trainer.batches(7))

@@ -113,7 +113,7 @@ def test_a_process_reads_its_rows_only(few, tmp_path, recipe, streamed):
     for p in trainer.network.parameters():
         p.data.normal_(std=0.2, generator=generator)
     indices, found = trainer.batches.order(0).tolist(), []
-    for mine in (slice(None), slice(0, None, 2), slice(1, None, 2)):
+    for mine in (slice(0, 16), slice(0, 8), slice(8, 16)):
         read.clear()
         vars(trainer).pop("_first", None)
         trainer.stepper.mine = mine

@@ -16,12 +16,17 @@ from scorefield.training import Trainer, read_log
 from scorefield.training.health import Health
 from scorefield.training.health.checks import Checks, ema_lag, some
 from scorefield.training.health.losses import level_losses, network_loss
+from scorefield.training.state import Position
 
 CHECKED = "training.health_every=2steps"
 
 
 def health(folder):
     return {line["step"]: line["health"] for line in read_log(folder) if "health" in line}
+
+
+def checks_of(folder):
+    return [line for line in read_log(folder) if "health" in line]
 
 
 def state(folder):
@@ -101,6 +106,38 @@ def test_checks_go_on_after_a_resume_as_if_nothing_had_happened(tmp_path, recipe
     for found in (*straight.values(), *cut.values()):
         del found["data_share"]  # a time
     assert cut == straight
+
+
+def test_a_run_that_goes_back_forgets_the_checks_after(tmp_path, recipe):
+    trainer = Trainer(recipe("points", CHECKED), tmp_path)
+    list(trainer)
+    lines = checks_of(tmp_path)
+    monitor, gone = trainer.monitor, trainer.monitor.checks.gradients[2]
+    back = Position(4, lines[1]["seconds"])
+    monitor.resume(back, lines[:2])
+    assert monitor.score(back) == Health.of(lines[1]["health"]).score
+    again = monitor(Position(6, 1.0), trainer.average.weights(), trainer.engine)
+    assert again.gradient == gone
+    assert again.noise_scale == lines[2]["health"]["noise_scale"]
+
+
+def test_a_check_that_does_not_fit_into_memory_is_made_in_parts(tmp_path, recipe, monkeypatch):
+    trainer = Trainer(recipe("points", CHECKED), tmp_path)
+    *_, last = trainer
+    made, tried = Checks._losses, []
+
+    def small(self, network, samples, rows):
+        tried.append(rows)
+        if rows > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return made(self, network, samples, rows)
+
+    monkeypatch.setattr(Checks, "_losses", small)
+    trainer.monitor.resume(trainer.position, checks_of(tmp_path)[:-1])
+    found = trainer.monitor(trainer.position, trainer.average.weights(), trainer.engine)
+    assert tried[:3] == [64, 32, 16]
+    assert found.ema == pytest.approx(last.health.ema)
+    assert found.noise_scale == pytest.approx(last.health.noise_scale)
 
 
 def test_the_score_of_a_checkpoint_is_the_held_out_loss_there(tmp_path, recipe):

@@ -14,7 +14,7 @@ from scorefield.models import load
 from scorefield.models.checkpoint import read_card
 from scorefield.training import Trainer, averaged
 from scorefield.training.ema import PROFILES, PowerAverage, Profiles, exponent
-from scorefield.training.posthoc import SNAPSHOTS, Profile, Snapshots, combination, product
+from scorefield.training.posthoc import SNAPSHOTS, Profile, Snapshots, combination, missed, product
 
 PAIRS = list(itertools.product([(1.0, 0.05), (0.4, 0.1), (0.7, 0.2)], repeat=2))
 
@@ -78,14 +78,14 @@ def test_a_run_keeps_averages_and_a_resumed_one_the_same(tmp_path, recipe):
     for progress in Trainer(chosen, tmp_path / "run"):
         if progress.step == 10:
             break
-    assert len(list((tmp_path / "run" / "averages").iterdir())) in (9, 10)
     resumed = Trainer(None, tmp_path / "run", resume=True)
     walk = iter(resumed)
     assert next(walk).step == 9
-    assert len(resumed.snapshots.files()) == 9
+    assert [file.stem for file in resumed.snapshots.files()][-1] == "step-00000009"
     list(walk)
     files = [t.snapshots.files() for t in (straight, resumed)]
-    assert len(files[0]) == len(files[1]) == 16
+    assert [f.name for f in files[0]] == [f.name for f in files[1]]
+    assert len(files[0]) == 17  # the last of all is that of the last moment, too
     for one, other in zip(*files, strict=True):
         whole, cut = load_file(one), load_file(other)
         assert whole.keys() == cut.keys()
@@ -106,6 +106,53 @@ def test_a_model_of_another_average(tmp_path, recipe):
     assert read_card(made).recipe.training.ema == 0.1
     assert load(made).sample(2, steps=3).isfinite().all()
     assert not torch.equal(load(made).sample(2, steps=3), load(run).sample(2, steps=3))
+
+
+def test_a_run_that_stops_between_two_moments_has_an_average_of_where_it_stands(tmp_path):
+    steps, stop, generator = 1600, 850, torch.Generator().manual_seed(1)
+    module, snapshots = Walk(), Snapshots(tmp_path)
+    own = PowerAverage(module, 0.05)
+    profiles, direct = Profiles(own), PowerAverage(module, 0.1)
+    for step in range(1, stop + 1):
+        with torch.no_grad():
+            module.w.add_(torch.randn(500, generator=generator), alpha=0.02)
+        for average in (own, profiles, direct):
+            average.update(step)
+        if snapshots.is_due((step - 1) / steps, step / steps):
+            snapshots.write(step, profiles)
+    with pytest.raises(InputError, match=r"come no nearer than \d+% to one of length 0.1"):
+        snapshots.average(0.1, stop)
+    snapshots.write(stop, profiles, "last")
+    found = snapshots.average(0.1, stop)["w"]
+    assert torch.allclose(found, direct.averages[0], atol=2e-3)
+    snapshots.write(steps, profiles, "last")  # takes the other's place
+    assert [f.stem for f in snapshots.files()][-1] == "last-00001600"
+    assert len(snapshots.files()) == 9
+
+
+@pytest.mark.parametrize("width", [0.04, 0.12])
+def test_what_is_missed_is_the_integral_of_it(width):
+    stored, wanted = [Profile(0.6, 0.1), Profile(1.0, 0.05)], Profile(1.0, width)
+    shares = combination(stored, wanted)
+
+    def density(tau, profile):
+        gamma = exponent(profile.width)
+        inside = tau <= profile.step
+        return inside * (gamma + 1) * tau**gamma / profile.step ** (gamma + 1)
+
+    tau = torch.linspace(0, 1, 200001, dtype=torch.float64)
+    made = sum(x * density(tau, p) for x, p in zip(shares, stored, strict=True))
+    right = density(tau, wanted)
+    apart = float(((made - right) ** 2).mean() / (right**2).mean()) ** 0.5
+    assert missed(stored, wanted, shares) == pytest.approx(apart, rel=1e-3)
+
+
+def test_damaged_averages_are_told(tmp_path, recipe):
+    list(Trainer(recipe("points", *WORDS), tmp_path))
+    file = tmp_path / "averages" / "step-00000004.safetensors"
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(InputError, match=r"step-00000004\.safetensors is damaged"):
+        averaged(tmp_path, 0.1)
 
 
 def test_lengths_and_runs_that_have_no_average(tmp_path, recipe, capsys):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from scorefield import __version__
+from scorefield.cli.once import first_to_say
 from scorefield.errors import InputError
 
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # read by torch when it first asks for memory
@@ -90,10 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, CycloptsError) as error:
         if debug:
             traceback.print_exc()
-        print(f"scorefield: {_sentence(error)}", file=sys.stderr)
+        if first_to_say(_sentence(error)):
+            print(f"scorefield: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("scorefield: interrupted", file=sys.stderr)
+        if first_to_say("interrupted"):
+            print("scorefield: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output, such as `head`, has had enough.

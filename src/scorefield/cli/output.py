@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 WIDTH = 132  # of tables where there is no terminal
+
+
+def is_silent() -> bool:
+    """Whether this is one of several processes and another of them speaks, the first."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def say(text: str, *, as_json: bool, **facts: Any) -> None:  # noqa: ANN401
@@ -20,7 +26,8 @@ def say(text: str, *, as_json: bool, **facts: Any) -> None:  # noqa: ANN401
         as_json: print one line of JSON in its place.
         facts: what the line holds.
     """
-    print(json.dumps(facts) if as_json else text, flush=True)
+    if not is_silent():
+        print(json.dumps(facts) if as_json else text, flush=True)
 
 
 def remark(text: str, *, as_json: bool, warning: bool = False) -> None:
@@ -31,6 +38,8 @@ def remark(text: str, *, as_json: bool, warning: bool = False) -> None:
         as_json: for programs.
         warning: say it to people even where there is no terminal.
     """
+    if is_silent():
+        return
     if as_json:
         print(json.dumps({"event": "note", "text": text, "warning": warning}), flush=True)
     elif warning or sys.stderr.isatty():
@@ -48,9 +57,9 @@ def bar(what: str, *, as_json: bool) -> Iterator[Callable[[float, str], None]]:
         what: what is being done.
         as_json: for programs.
     """
-    if as_json:
+    if as_json and not is_silent():
         yield _json_lines(what)
-    elif not sys.stderr.isatty():
+    elif is_silent() or not sys.stderr.isatty():
         yield lambda share, words: None
     else:
         from rich.console import Console

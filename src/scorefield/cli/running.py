@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 
 from scorefield import Trainer
 from scorefield.cli.output import bar, remark, say
@@ -32,12 +33,13 @@ def finish(trainer: Trainer, *, as_json: bool) -> int:
         "seconds": round(position.seconds, 3),
         "engine": str(trainer.engine),
     }
-    if caught and not trainer.is_finished:
+    if not trainer.is_finished:
+        number = caught[0] if caught else signal.SIGTERM  # another process may have been asked
         where = (
             f"stopped at step {position.step:,}; go on with: scorefield resume {shlex.quote(path)}"
         )
-        say(where, as_json=as_json, event="stopped", signal=caught[0], **facts)
-        return 128 + caught[0]
+        say(where, as_json=as_json, event="stopped", signal=int(number), **facts)
+        return 128 + number
     say(
         f"{path}: trained for {position.step:,} steps, {facts['images']:,} images, "
         f"{position.seconds:.0f} s ({trainer.engine})\n"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from scorefield.cli.output import is_silent
+
 ASKED = b"\nstopping after this step; Ctrl-C again stops at once\n"
 
 
@@ -29,7 +31,8 @@ def stopping(stop: Callable[[], None]) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         if not caught:
             caught.append(number)
-            os.write(2, ASKED)  # a print might be in the middle of another
+            if not is_silent():
+                os.write(2, ASKED)  # a print might be in the middle of another
             stop()
 
     if threading.current_thread() is not threading.main_thread():

@@ -258,7 +258,8 @@ class DormandPrince(Solver):
                 norm(expand(h, x) * _combined(_DIFFERENCE, slopes) / self._scale(x, new))
             )
             good = error <= 1
-            growth = (0.9 * error.clamp(min=1e-10) ** -0.2).clamp(0.2, 10).nan_to_num(0.2)
+            growth = (0.9 * error.clamp(min=1e-10) ** -0.2).clamp(0.2, 10)
+            growth = torch.where(error.isnan(), 0.2, growth)  # what went wrong is tried in small
             # A step cut short to land says nothing against the size it would have had.
             step = torch.where(good & landing, torch.maximum(step, h * growth), h * growth)
             t = torch.where(good, there, t)

@@ -6,7 +6,8 @@ need not: it learns the data and their changed copies side by side, and is asked
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -16,6 +17,8 @@ from scorefield.data.base import DataSpec
 from scorefield.data.transformations import KINDS, Kind, Transformation
 from scorefield.data.warp import scaling, translation, warped
 from scorefield.errors import InputError, unknown
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -144,20 +147,35 @@ class Augmentation:
         if self.told and "quarter-turn" in self.transformations and len({*spec.shape[-2:]}) > 1:
             raise InputError(f"a quarter-turn needs square images, got shape {spec.shape}")
 
-    def draw(self, count: int, spec: DataSpec, generator: torch.Generator) -> Changes:
+    def draw(
+        self,
+        count: int,
+        spec: DataSpec,
+        generator: torch.Generator,
+        rows: slice = ALL,
+        uniforms: Callable[[], Tensor] | None = None,
+    ) -> Changes:
         """The random part: what is done to each of some samples.
 
         Arguments:
             count: number of samples.
             spec: their description, which `check` has passed.
             generator: the source of all randomness, on the CPU.
+            rows: of which samples it is asked for; what is drawn does not depend on it.
+            uniforms: gives numbers in [0, 1) of the shape of these samples, for dequantisation; from the
+                generator if not given.
         """
         matrix = between = told = noise = None
         if self.flip or self.crop or self.told:
             matrix, between, told = self._moves(count, spec, generator)
         if self.dequantise and (spacing := _spacing(spec)) is not None:
-            noise = spacing * (torch.rand(count, *spec.shape, generator=generator) - 0.5)
-        return Changes(matrix, between, noise, told, spec.low, spec.high)
+            if uniforms is None:
+                u = torch.rand(count, *spec.shape, generator=generator)[rows]
+            else:
+                u = uniforms()
+            noise = spacing * (u - 0.5)
+        moves = Changes(matrix, between, None, told, spec.low, spec.high)[rows]
+        return replace(moves, noise=noise)
 
     def _kinds(self) -> list[tuple[Transformation, Kind]]:
         """The transformations that the network is told of, in the order of their application."""

@@ -25,8 +25,9 @@ class Training:
         decay: the share of the budget, at its end, over which the rate falls linearly to 0.
         clip: the largest gradient norm; longer gradients are shortened.
         ema: width of the power-function average of the weights, relative to the run; 0 for none.
-        precision: 'fp32', 'bf16' (autocast), or 'auto' for what is fastest here.
+        precision: 'fp32', 'bf16' or 'fp16' (autocast; fp16 on a GPU), or 'auto' for what is fastest here.
         compile: compile the network: 'on', 'off', or 'auto' for what pays within the budget.
+        patience: steps in a row without finite numbers before the run is rolled back; at least 1.
         checkpoint_every: how often the state is saved, in the words of a budget.
         health_every: how often losses are measured on fixed samples, and at the end once more, in the words
             of a budget; 'off' for never.
@@ -44,8 +45,9 @@ class Training:
     decay: float = 0.6
     clip: float = 1.0
     ema: float = 0.05
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    patience: int = 5
     checkpoint_every: str = "60s"
     health_every: str = "60s"
     keep: int = 2
@@ -55,7 +57,7 @@ class Training:
         Budget.parse(self.checkpoint_every)
         if self.health_every != "off":
             Budget.parse(self.health_every)
-        for name in ("batch", "keep"):
+        for name in ("batch", "patience", "keep"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.accumulate < 1 or self.batch % self.accumulate:

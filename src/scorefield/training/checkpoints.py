@@ -135,6 +135,17 @@ class Checkpoints:
         self._drop()
         return path
 
+    def forget_after(self, step: int) -> None:
+        """Delete the files of later steps, unless there are no others.
+
+        Arguments:
+            step: the last step that counts.
+        """
+        later = [f for f in self.files() if f.name > f"step-{step:08d}.safetensors"]
+        if len(later) < len(self.files()):
+            for file in later:
+                file.unlink(missing_ok=True)
+
     def best(self) -> Path | None:
         """The file with the best score, if any has one."""
         scores = {file: score for file in self.files() if (score := _score(file)) is not None}

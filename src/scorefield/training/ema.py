@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.errors import InputError
+from scorefield.training.sharding import shared_like
 from scorefield.training.state import Part
 
 PROFILES = (0.05, 0.10)  # widths from which all others are put together: the published pair
@@ -71,6 +72,14 @@ class PowerAverage(Part):
         """Take the weights of optimizer step ``step``, counted from 1, into the average."""
         keep = (1 - 1 / step) ** self.power if self.power else 0.0
         torch._foreach_lerp_(self.averages, list(self.module.parameters()), 1 - keep)
+
+    @torch.no_grad()
+    def shard(self) -> None:
+        """Cut the averages up as the module's weights are, if these are."""
+        weights = self.module.parameters()
+        self.averages = [
+            shared_like(a, p.detach()) for a, p in zip(self.averages, weights, strict=True)
+        ]
 
     @property
     def named(self) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
 COMPILE_PAYS = 120.0  # seconds of training above which compiling may pay
 PASSES = 10  # timed for each way
 WRONG = 0.5  # of a gradient's norm: bfloat16 alone is off by up to 0.1
+LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL = 0.01  # of the largest gradient's norm: below, a gradient may be all rounding
 
 
@@ -27,7 +28,7 @@ class Engine:
     """A way to compute.
 
     Arguments:
-        precision: 'fp32', or 'bf16' for autocast to bfloat16.
+        precision: 'fp32', or 'bf16' or 'fp16' for autocast to bfloat16 or float16.
         channels_last: keep images with their channels innermost.
         compiled: run the network through torch.compile.
     """
@@ -38,7 +39,8 @@ class Engine:
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the network is called."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        low = LOW.get(self.precision)
+        return torch.autocast(device.type, low, enabled=low is not None)
 
     def apply(self, network: Network) -> None:
         """Lay out the network's weights, and compile it or undo that."""
@@ -181,6 +183,7 @@ def trials(
     network: Network,
     run: Callable[[Engine], None],
     remaining: Callable[[float], float],
+    agreed: Callable[[Trial], Trial] = lambda trial: trial,
 ) -> Iterator[Trial]:
     """Measure the ways worth trying, cheapest first.
 
@@ -192,24 +195,25 @@ def trials(
         network: the network, which is left laid out as last tried.
         run: one forward and backward pass of a batch.
         remaining: seconds of training left, given the seconds of a step.
+        agreed: what all processes make of a trial, which each has measured by itself.
     """
     images = any(p.ndim == 4 for p in network.parameters())
-    fixed = "bf16" if training.precision == "bf16" else "fp32"
+    fixed = "fp32" if training.precision == "auto" else training.precision
     first = Engine(fixed, channels_last=images)
     if training.precision != "auto" and training.compile == "off":
         yield Trial(first, 0.0, 0.0)
         return
-    best = measured(first, network, run, n=1)
+    best = agreed(measured(first, network, run, n=1))
     yield best
     if remaining(best.seconds) > SHORT_RUN and training.precision == "auto":
         for engine in [replace(first, channels_last=False), replace(first, precision="bf16")]:
-            trial = measured(engine, network, run)
+            trial = agreed(measured(engine, network, run))
             best = min(best, trial, key=lambda t: t.seconds)
             yield trial
     pays = training.compile == "auto" and remaining(best.seconds) > COMPILE_PAYS
     if pays or training.compile == "on":
-        compiled = measured(replace(best.engine, compiled=True), network, run, n=1)
+        compiled = agreed(measured(replace(best.engine, compiled=True), network, run, n=1))
         if compiled.failure or training.compile == "on":
             yield compiled
         else:
-            yield from in_turns([best, compiled], network, run)
+            yield from map(agreed, in_turns([best, compiled], network, run))

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from scorefield.samplers.noise import stream
 
-ORDER, NOISE, WEIGHTS, DROPOUT, AUGMENT, HEALTH = range(6)  # what a stream of random numbers is for
+# What a stream of random numbers is for.
+ORDER, NOISE, WEIGHTS, DROPOUT, AUGMENT, HEALTH, DEQUANTISE = range(7)
 
 
 class ShuffledOrder:

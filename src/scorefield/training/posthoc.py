@@ -12,12 +12,14 @@ and the combination of stored averages whose profile is nearest to a wanted one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scorefield.errors import InputError
@@ -26,8 +28,13 @@ from scorefield.models.model import Model
 from scorefield.models.tensors import write_tensors
 from scorefield.training.ema import PROFILES, Profiles, exponent
 from scorefield.training.folder import AVERAGES
+from scorefield.training.sharding import whole
 
 SNAPSHOTS = 16  # over the budget
+FAR = 0.1  # of a profile's norm; a whole run comes within 0.08 of widths from 0.03 to 0.25
+LARGE = 6e4  # near the end of half precision
+
+Kind = Literal["step", "last"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,19 @@ def combination(stored: Sequence[Profile], wanted: Profile) -> Tensor:
     return coefficients
 
 
+def missed(stored: Sequence[Profile], wanted: Profile, coefficients: Tensor) -> float:
+    """How far a combination's profile is from the wanted one, relative to that: ‖p - Σ xᵢ pᵢ‖/‖p‖.
+
+    Arguments:
+        stored: what there is.
+        wanted: what is to be made.
+        coefficients: as `combination` gives them.
+    """
+    right = torch.tensor([product(p, wanted) for p in stored], dtype=torch.float64)
+    explained = float(coefficients @ right) / product(wanted, wanted)
+    return math.sqrt(max(0.0, 1 - explained))
+
+
 @dataclass(frozen=True)
 class Snapshots:
     """The averages of a run as they were at moments spread evenly over its budget, in half precision.
@@ -92,7 +112,7 @@ class Snapshots:
 
     def files(self) -> list[Path]:
         """The files there are, oldest first."""
-        return sorted(self.folder.glob("step-*.safetensors"))
+        return sorted(self.folder.glob("*-[0-9]*.safetensors"), key=_step)
 
     def is_due(self, before: float, now: float) -> bool:
         """Whether a step passes one of the moments.
@@ -103,22 +123,27 @@ class Snapshots:
         """
         return int(before * SNAPSHOTS) < int(min(now, 1.0) * SNAPSHOTS)
 
-    def write(self, step: int, profiles: Profiles) -> None:
-        """Write the averages of a step.
+    def write(self, step: int, profiles: Profiles, kind: Kind = "step") -> None:
+        """Write the averages of a step to ``step-N``, or to ``last-N``, which the next file removes.
 
         Arguments:
             step: the step.
             profiles: the averages.
+            kind: 'step' for one of the moments, 'last' for wherever the run stands.
 
         Raises:
             InputError: when the file cannot be written.
         """
         tensors = {
-            f"{width:g}.{name}": values.to(torch.float16)
+            f"{width:g}.{name}": _half(whole(values))
             for width, average in profiles.averages.items()
             for name, values in average.named.items()
         }
-        write_tensors(self.folder / f"step-{step:08d}.safetensors", tensors, {})
+        path = self.folder / f"{kind}-{step:08d}.safetensors"
+        write_tensors(path, tensors, {})
+        for old in self.folder.glob("last-*.safetensors"):
+            if old != path:
+                old.unlink()
 
     def drop_after(self, step: int) -> None:
         """Delete those of later steps, which a run that goes on from this one makes again.
@@ -138,17 +163,24 @@ class Snapshots:
             step: the last step that counts.
 
         Raises:
-            InputError: for a width that there is no average of, and when there are no snapshots.
+            InputError: for a width that there is no average of, one that the snapshots come not near to,
+                and when there are none or one is damaged.
         """
         exponent(width)
-        files = [file for file in self.files() if _step(file) <= step]
+        files = {_step(file): file for file in self.files() if _step(file) <= step}.values()
         stored = [(file, w) for file in files for w in _widths(file)]
         if not stored:
             raise InputError(
                 f"there are no averages in {self.folder} to put another together from; runs keep them from "
                 f"their start"
             )
-        shares = combination([Profile(_step(f), w) for f, w in stored], Profile(step, width))
+        profiles, wanted = [Profile(_step(f), w) for f, w in stored], Profile(step, width)
+        shares = combination(profiles, wanted)
+        if (apart := missed(profiles, wanted, shares)) > FAR:
+            raise InputError(
+                f"the averages of this run come no nearer than {apart:.0%} to one of length {width:g}; "
+                f"0.03 to 0.25 can be had of a whole run"
+            )
         total: dict[str, Tensor] = {}
         for (file, w), share in zip(stored, shares.tolist(), strict=True):
             for name, values in _averages(file, w).items():
@@ -176,15 +208,26 @@ def averaged(run: str | Path, width: float) -> Model:
 
 def _averages(file: Path, width: float) -> dict[str, Tensor]:
     prefix = f"{width:g}."
-    with safe_open(file, "pt") as content:
+    with _opened(file) as content:
         names = [k for k in content.keys() if k.startswith(prefix)]  # noqa: SIM118
         return {name.removeprefix(prefix): content.get_tensor(name) for name in names}
 
 
 def _widths(file: Path) -> list[float]:
-    with safe_open(file, "pt") as content:
+    with _opened(file) as content:
         names = list(content.keys())
     return [w for w in PROFILES if any(name.startswith(f"{w:g}.") for name in names)]
+
+
+def _opened(file: Path) -> safe_open:
+    try:
+        return safe_open(file, "pt")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file} is damaged: {error}") from None
+
+
+def _half(values: Tensor) -> Tensor:
+    return values.half() if float(values.abs().max()) < LARGE else values
 
 
 def _step(file: Path) -> int:

@@ -17,6 +17,7 @@ from scorefield.recipes.recipe import Recipe
 from scorefield.training.folder import REPORT_FILE, SAMPLES, stored_recipe
 from scorefield.training.health.record import Health, Losses, mean
 from scorefield.training.log import read_log
+from scorefield.training.trackers import flat
 from scorefield.training.verdict import Verdict, judge
 from scorefield.viz.curves import smoothed
 from scorefield.viz.html import document, png_figure, table
@@ -81,7 +82,7 @@ def report(
         "<h2>Training</h2>",
         *_course(points, checks),
         "<h2>Recipe</h2>",
-        table([], _rows(to_dict(recipe))),
+        table([], [[key, str(value)] for key, value in flat(to_dict(recipe)).items()]),
         _notes(lines),
     ]
     return document(f"{title}: report", parts)
@@ -171,14 +172,6 @@ def _known(
 ) -> list[Point]:
     found = [(images, of(health)) for images, health in checks]
     return [(images, value) for images, value in found if value is not None]
-
-
-def _rows(plain: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
-    rows: list[list[str]] = []
-    for key, value in plain.items():
-        name = f"{prefix}{key}"
-        rows += _rows(value, f"{name}.") if isinstance(value, dict) else [[name, str(value)]]
-    return rows
 
 
 def _notes(lines: Sequence[Mapping[str, Any]]) -> str:

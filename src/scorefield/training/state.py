@@ -21,9 +21,14 @@ class Position:
     Arguments:
         step: optimizer steps made.
         seconds: time spent in them.
-        precision: what the network computes in, 'fp32' or 'bf16'.
+        precision: what the network computes in, 'fp32', 'bf16' or 'fp16'.
         channels_last: memory layout of the network.
         compiled: whether the network is compiled.
+        split: parts a batch is computed in, more than the recipe says where memory is short.
+        left_out: steps in a row, up to here, whose numbers were not finite.
+        lr_factor: what roll-backs have brought the learning rate to, as a factor.
+        roll_backs: roll-backs since the run has got further than before.
+        furthest: the step from which the run was last rolled back.
     """
 
     step: int = 0
@@ -31,6 +36,11 @@ class Position:
     precision: str = "fp32"
     channels_last: bool = False
     compiled: bool = False
+    split: int = 1
+    left_out: int = 0
+    lr_factor: float = 1.0
+    roll_backs: int = 0
+    furthest: int = 0
 
 
 class Part(ABC):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.engine import Engine, Trial, measured, trials
+from scorefield.training.faults import LEFT_OUT, Fault, Faults, Origin, advanced, rolled_back
 from scorefield.training.folder import (
     AVERAGES,
     SAMPLES,
@@ -37,15 +38,19 @@ from scorefield.training.folder import (
 )
 from scorefield.training.health.monitor import Monitor
 from scorefield.training.log import RunLog
+from scorefield.training.memory import Room, estimated, free_bytes
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import alone, is_whole, remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
-from scorefield.training.posthoc import Snapshots
+from scorefield.training.posthoc import Kind, Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
+from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
 from scorefield.training.report import write_report
-from scorefield.training.state import Part, Position
+from scorefield.training.sharding import HeldPart, WholePart, whole
+from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
+from scorefield.training.trackers import chosen
 
 
 class Trainer:
@@ -60,10 +65,13 @@ class Trainer:
         device: 'auto' for the best there is, or 'cpu'.
         resume: go on with the run in the folder, if there is one.
         budget: when resuming, a new budget of the whole run, from its first step, in place of its own.
+        trackers: names of Accelerate's trackers that get all numbers too, such as 'wandb'; if none are
+            given TensorBoard where it is installed, ('none',) for no tracker.
 
     Raises:
         InputError: for data that cannot be loaded, a folder that cannot be written or already has a
-            run, a state that cannot be resumed, and a new budget that is spent already.
+            run, a state that cannot be resumed, a tracker that is not installed, and a
+            new budget that is spent already.
     """
 
     def __init__(
@@ -74,14 +82,18 @@ class Trainer:
         device: str = "auto",
         resume: bool = False,
         budget: str | None = None,
+        trackers: Sequence[str] | None = None,
     ) -> None:
+        self.trackers = chosen(trackers)
         self.out = Path(out)
         check_writable(self.out)
         stored = stored_recipe(self.out, resume)
         wanted = stored or recipe
         if wanted is None:
             raise InputError(f"there is no run in {out} to resume")
-        self.data = wanted.data.load("train")
+        self.accelerator = accelerator(self.out, device)
+        self.processes = Processes(self.accelerator)
+        self.data = self.processes.in_turn(lambda: wanted.data.load("train"))
         self.spec = self.data.spec
         self.recipe = wanted.fitted(self.spec)
         if recipe is not None and recipe.fitted(self.spec) != self.recipe:
@@ -90,7 +102,7 @@ class Trainer:
             self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
         self.budget = Budget.parse(self.training.budget)
-        self.accelerator = accelerator(self.out, device)
+        mine = self.processes.rows(self.training.batch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))
@@ -98,28 +110,33 @@ class Trainer:
         self.average = PowerAverage(self.network, self.training.ema)
         self.profiles = Profiles(self.average)
         self.snapshots = Snapshots(self.out / AVERAGES)
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         order = ShuffledOrder(len(self.data), self.training.batch, self.training.seed)
         self.batches = Batches(self.data, order, mine)
         self.stepper = Stepper(self.recipe, self.spec, self.denoiser, self.accelerator, mine)
         self.monitor = Monitor(self.recipe, self.data, self.denoiser, self.accelerator)
         self.checkpoints = Checkpoints(self.out / STATES, self.training.keep)
-        found = self.checkpoints.newest()
-        self.position = found.restore(self.parts)
+        self.faults = Faults(self.out, self.training, order, self.accelerator.is_main_process)
+        found = self.processes.as_one(self.checkpoints.newest)
+        self.position = self.processes.as_one(lambda: found.restore(self.parts))
+        self.processes.check_alike("state", self.position)
         self.found = replace(found, tensors={})
         self._check_budget(wanted)
         self.remarks = remarks(self.out, self.found, wanted, self.recipe)
         if self.data.skipped:
             self.remarks.append((left_out(self.data.skipped), True))
-        self._stop = False
+        self._stop = self._stopping = False  # asked for here, and agreed on by all processes
+        self._written = False  # whether the folder has the model of the last state
         self.engine = Engine(
             self.position.precision, self.position.channels_last, self.position.compiled
         )
+        self.stepper.split = max(self.stepper.split, self.position.split)
 
     @property
     def parts(self) -> dict[str, Part]:
         """What the run goes on from, by name."""
-        return {**self.stepper.parts, "average": self.average, "profile": self.profiles}
+        averages = {"average": self.average, "profile": self.profiles}
+        parts: dict[str, Part] = {**self.stepper.parts, **averages}
+        return {n: WholePart(p) for n, p in parts.items()} if self.stepper.shard else parts
 
     @property
     def model(self) -> Model:
@@ -134,7 +151,7 @@ class Trainer:
     def _model(self, weights: dict[str, Tensor]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
-        model.network.load_state_dict(weights)
+        model.network.load_state_dict({name: whole(value) for name, value in weights.items()})
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
@@ -143,71 +160,166 @@ class Trainer:
         """Whether the budget is spent."""
         return self._spent() >= 1
 
+    @property
+    def _is_stopping(self) -> bool:
+        """Whether all processes know that one has been asked to stop; one alone need not ask."""
+        return self._stopping or (self._stop and self.processes.count == 1)
+
     def stop(self) -> None:
         """Ask the run to end after the step it is in, with its state saved; from a signal handler, say."""
         self._stop = True
 
     def __iter__(self) -> Iterator[Progress]:
-        if self.is_finished and is_whole(self.out, self.position.step):
+        # Asked here, by all: later, a process may see the file that another is about to write.
+        step = self.position.step
+        self._written = all(self.processes.gathered(is_whole(self.out, step)))
+        if self.is_finished and self._written:
             return
-        with (
-            alone(self.out, self.checkpoints, self.found, self.position)
-            if self.accelerator.is_main_process
-            else nullcontext()
-        ):
+        advice = f"go on with: scorefield resume {self.out}"
+        with ExitStack() as held, peers_answering(self.processes.count, advice):
+            if self.accelerator.is_main_process:
+                lock = alone(self.out, self.checkpoints, self.found, self.position)
+                self.processes.as_one(lambda: held.enter_context(lock))
+            else:
+                self.processes.as_one(lambda: None)
             yield from self._trained()
 
     def _trained(self) -> Iterator[Progress]:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
             self.snapshots.drop_after(self.position.step)
-        log = RunLog(self.out, self.accelerator, after=self.position.step)
+        step = self.position.step
+        log = RunLog(self.out, self.accelerator, step, self.recipe, self.trackers)
         self.monitor.resume(self.position, log.checks)
         for text, warning in self.remarks:
             yield self._note(log, text, warning=warning)
+        yield from self._fitted(log)
         yield from self._prepared(log)
-        every = Budget.parse(self.training.checkpoint_every)
-        saved = self.position
         self.network.train()
-        with closing(self.batches.ahead(self.position.step)) as batches:
-            while not (self.is_finished or self._stop):
-                before = self._spent()
-                progress = self._step(batches)
-                if self.snapshots.is_due(before, progress.spent):
-                    self._snapshot()
-                log.add(progress)
-                if self.monitor.is_due(self.position, last=self.is_finished):
-                    progress = yield from self._checked(progress, log)
-                    self._report()
-                steps, seconds = progress.step - saved.step, progress.seconds - saved.seconds
-                images = steps * self.training.batch
-                if every.spent(seconds=seconds, images=images, steps=steps) >= 1:
-                    log.flush()  # so that no line is about steps on both sides of it
-                    self.save()
-                    saved = self.position
-                yield progress
+        self.saved = self.position
+        self.origin = Origin(self.position, self.parts) if self.position.step == 0 else None
+        self._stopping = self.processes.agree(0.0, stop=self._stop).stop
+        while not (self.is_finished or self._is_stopping):
+            with closing(self.batches.ahead(self.position.step)) as batches:
+                yield from self._until_rolled_back(batches, log)
+        if not self.stepper.is_sound:
+            raise InputError(
+                f"the weights are not finite after the last step, {self.position.step}; try a lower "
+                f"training.lr than {self.training.lr:g}"
+            )
         log.flush()
         done = self.position.step
-        if done and not (saved.step == done and is_whole(self.out, done)):
+        if done and not (self.saved.step == done and self._written):
             self.save()
+            log.picture(done)
         log.close()
-        self._report()
-        self._stop = False
+        for trouble in log.troubles():
+            yield self._note(log, trouble, warning=True)
+        if self.accelerator.is_main_process:
+            write_report(self.out)
+        self._stop = self._stopping = False
 
     def save(self) -> None:
         """Write the state of the run, its model so far and a picture of what that makes."""
-        self.accelerator.wait_for_everyone()
+        if not (self.accelerator.is_main_process or self.stepper.shard):
+            return
+        self._write_state()
+        self._snapshot("last")
+        models = {AVERAGED: self.model, RAW: self.raw_model}
         if self.accelerator.is_main_process:
-            score = self.monitor.score(self.position)
-            self.checkpoints.write(self.position, self.parts, self.recipe, score)
-            models = {AVERAGED: self.model, RAW: self.raw_model}
             save(self.out / RAW_FILE, models[RAW])
             save(self.out / MODEL_FILE, models[AVERAGED])
             save_preview(self.out / SAMPLES, models)
 
-    def _snapshot(self) -> None:
+    def drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """What the loss of a step takes: x₀, t, ε, label and what augmentation tells.
+
+        Arguments:
+            step: the number of the step, from 1 as in the log; the run stays where it is.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return self.stepper.drawn(step - 1, *self.batches(step - 1))
+
+    def _write_state(self) -> None:
+        # Where weights are cut up, all put them together before one begins to write.
+        parts = {name: HeldPart(part, part.tensors()) for name, part in self.parts.items()}
         if self.accelerator.is_main_process:
-            self.snapshots.write(self.position.step, self.profiles)
+            score = self.monitor.score(self.position)
+            self.checkpoints.write(self.position, parts, self.recipe, score)
+
+    def _until_rolled_back(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]], log: RunLog
+    ) -> Iterator[Progress]:
+        """Steps to the end of the budget, or to where the run goes back and needs other batches."""
+        every = Budget.parse(self.training.checkpoint_every)
+        while not (self.is_finished or self._is_stopping):
+            before = self._spent()
+            progress, fault = self._step(batches)
+            if self.snapshots.is_due(before, progress.spent):
+                self._snapshot()
+            if self.stepper.split > self.position.split:
+                self.position = replace(self.position, split=self.stepper.split)
+                yield self._note(log, _divided(self.stepper.split), warning=True)
+            if fault is not None:
+                yield self._note(log, f"{fault}; {fault.done}", warning=True)
+                if fault.done != LEFT_OUT:
+                    yield self._note(log, self._rolled_back(log), warning=True)
+                    return
+                continue
+            if math.isfinite(progress.grad_norm):
+                log.add(progress)
+            for trouble in log.troubles():
+                yield self._note(log, trouble, warning=True)
+            if self.monitor.is_due(self.position, last=self.is_finished):
+                progress = yield from self._checked(progress, log)
+            steps, seconds = progress.step - self.saved.step, progress.seconds - self.saved.seconds
+            images = steps * self.training.batch
+            due = every.spent(seconds=seconds, images=images, steps=steps) >= 1
+            if due and self.stepper.is_sound:
+                log.flush()  # so that no line is about steps on both sides of it
+                self.save()
+                log.picture(self.position.step)
+                self.saved, self.origin, self._written = self.position, None, True
+            yield progress
+
+    def _rolled_back(self, log: RunLog) -> str:
+        """Go on from the last good checkpoint with a lower learning rate; returns what to say of it."""
+        main = self.accelerator.is_main_process
+        if main:
+            self.checkpoints.forget_after(self.position.step - self.position.left_out)
+        self.accelerator.wait_for_everyone()
+        saved = (self.origin or self.checkpoints).restore(self.parts)
+        self.position = rolled_back(self.position, saved)
+        self.accelerator.wait_for_everyone()
+        log.rewind(self.position.step)
+        self.monitor.resume(self.position, log.checks)
+        if main:
+            self.snapshots.drop_after(self.position.step)
+        if main or self.stepper.shard:
+            self._write_state()  # so that a run that is resumed has been rolled back, too
+        self.saved, self._written = self.position, False
+        return (
+            f"back to the checkpoint of step {self.position.step}, with "
+            f"{self.position.lr_factor:g} of the learning rate"
+        )
+
+    def _fitted(self, log: RunLog) -> Iterator[Progress]:
+        """Say how much memory is needed, and split the batch where there is too little."""
+        needed = estimated(self.stepper, self.average, self.data, self._first)
+        room = Room(needed, free_bytes(self.accelerator.device))
+        before, self.stepper.split = self.stepper.split, room.parts(self.stepper.split)
+        self.position = replace(self.position, split=self.stepper.split)
+        short = room.is_short(self.stepper.split) or self.stepper.split > before
+        if short or room.is_notable:
+            yield self._note(log, room.describe(self.stepper.split), warning=short)
+
+    def _snapshot(self, kind: Kind = "step") -> None:
+        if self.accelerator.is_main_process:
+            self.snapshots.write(self.position.step, self.profiles, kind)
+        elif self.stepper.shard:  # the main process asks for them in the same order
+            for average in self.profiles.averages.values():
+                for value in average.named.values():
+                    whole(value)
 
     def _check_budget(self, stored: Recipe) -> None:
         """Refuse a new budget that leaves nothing to do, and a model that would be written over."""
@@ -225,7 +337,9 @@ class Trainer:
         """Settle how the network computes: as before when resuming, else by measuring."""
         if self.position.step == 0:
             tried = {}
-            for trial in trials(self.training, self.network, self._dry_run, self._remaining):
+            for trial in trials(
+                self.training, self.network, self._dry_run, self._remaining, self._slowest
+            ):
                 tried[trial.engine] = trial
                 if trial.failure:
                     yield self._note(log, _uncompiled(trial), warning=True)
@@ -239,33 +353,43 @@ class Trainer:
                 (t for t in tried.values() if not t.failure),
                 key=lambda t: (forced and not t.engine.compiled, t.seconds),
             ).engine
-            self.position = Position(
-                0, 0.0, self.engine.precision, self.engine.channels_last, self.engine.compiled
+            self.position = replace(
+                self.position,
+                precision=self.engine.precision,
+                channels_last=self.engine.channels_last,
+                compiled=self.engine.compiled,
             )
         elif self.engine.compiled:
             # Before the first step, as compiling is not training time; this machine may not be able to.
-            trial = measured(self.engine, self.network, self._dry_run, n=0)
+            trial = self._slowest(measured(self.engine, self.network, self._dry_run, n=0))
             if trial.failure:
                 self.engine = replace(self.engine, compiled=False)
                 yield self._note(log, _uncompiled(trial), warning=True)
+        if self.stepper.shard:  # FSDP cuts up contiguous weights only
+            self.engine = replace(self.engine, channels_last=False)
+            self.position = replace(self.position, channels_last=False)
         self.engine.apply(self.network)
         self.stepper.prepare()
+        self.position = replace(self.position, split=self.stepper.split)
+        for average in (self.average, *self.profiles.averages.values()):
+            average.shard()
+
+    def _slowest(self, trial: Trial) -> Trial:
+        """A trial as it went in the process that took longest; one that failed took for ever."""
+        return max(self.processes.gathered(trial), key=lambda t: t.seconds)
 
     def _checked(self, progress: Progress, log: RunLog) -> Generator[Progress, None, Progress]:
         """A step with what a check after it found, which one process makes while the others wait."""
-        if not self.accelerator.is_main_process:
-            return progress
+        if not self.accelerator.is_main_process or self.stepper.shard:
+            return progress  # of weights that are cut up, no process has all
         first = self.monitor.last.step == 0
         found = self.monitor(self.position, self.average.weights(), self.engine)
         progress = replace(progress, health=found)
         log.check(progress)
         if first and (remark := self.monitor.checks.remark):
             yield self._note(log, remark)
+        write_report(self.out)
         return progress
-
-    def _report(self) -> None:
-        if self.accelerator.is_main_process:
-            write_report(self.out)
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:
         log.note(text)
@@ -306,26 +430,30 @@ class Trainer:
     def _dry_run(self, engine: Engine) -> None:
         self.stepper.dry_run(engine, *self._first)
 
-    def _step(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Progress:
+    def _step(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]]
+    ) -> tuple[Progress, Fault | None]:
+        """One step, and what was wrong with it if it was left out."""
         begin = time.perf_counter()
         x0, label = next(batches)
         self.monitor.waited += time.perf_counter() - begin
         step, batch = self.position.step, self.training.batch
-        lr = self._lr(self._spent())
+        lr = self._lr(self._spent()) * self.position.lr_factor
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise InputError(
-                f"the loss is {loss} and the gradient's norm {norm} at step {step + 1}; try a lower "
-                f"training.lr than {self.training.lr:g} or training.precision=fp32"
-            )
-        self.stepper.update(lr)
-        self.average.update(step + 1)
-        self.profiles.update(step + 1)
-        seconds = time.perf_counter() - begin
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        good = self.stepper.overflowed(loss, norm) or finite
+        if finite:
+            self.stepper.update(lr)
+            self.average.update(step + 1)
+            self.profiles.update(step + 1)
+        else:
+            self.stepper.leave_out()
+        agreed = self.processes.agree(time.perf_counter() - begin, stop=self._stop)
+        self._stopping, seconds = agreed.stop, agreed.seconds
         self.position = replace(
-            self.position, step=step + 1, seconds=self.position.seconds + seconds
+            advanced(self.position, good=good), seconds=self.position.seconds + seconds
         )
-        return Progress(
+        progress = Progress(
             step + 1,
             (step + 1) * batch,
             self.position.seconds,
@@ -335,6 +463,11 @@ class Trainer:
             norm,
             batch / seconds,
         )
+        return progress, None if good else self.faults.seen(progress, self.position)
+
+
+def _divided(parts: int) -> str:
+    return f"memory ran out; a batch is now computed in {parts} parts, with the same gradient"
 
 
 def _uncompiled(trial: Trial) -> str:

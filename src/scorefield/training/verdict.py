@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.training import Training
+from scorefield.training.faults import LEFT_OUT
 from scorefield.training.health.record import Health, mean
 
 Kind = Literal[
@@ -39,7 +40,7 @@ CEILING = 1.05  # times the Gaussian's loss, of which 96 samples miss the mean b
 JUMP = 1.5  # times the best loss: diverging
 LEARNT = 0.95  # times the first loss: above it a run that has shot up has learnt nothing
 SURGE = 10.0  # times the gradient's norm before
-LEFT_OUT = 0.01  # of steps: a scaler of fp16 leaves out one in 2000
+SKIPPED = 0.01  # of steps: a scaler of fp16 leaves out one in 2000
 WAITING = 1 / 3  # of the time: with data at hand, training would be 1.5 times as fast
 
 
@@ -127,7 +128,7 @@ class Course:
             [t for _, t in both],
             mean(checks[-1].gaussian) if checks else None,
             statistics.fmean(shares) if shares else None,
-            sum(note.endswith("; left out") for note in late),
+            sum(note.endswith(f"; {LEFT_OUT}") for note in late),
             sum(note.startswith("back to the checkpoint") for note in late),
             min(1.0, spent),
             training.lr,
@@ -164,7 +165,7 @@ def trend(values: Sequence[float]) -> tuple[float, float]:
 def _diverging(course: Course) -> Verdict | None:
     steps = course.steps[-1] if course.steps else 0
     reason = ""
-    if course.rolled_back or course.left_out > max(1, LEFT_OUT * steps / 4):
+    if course.rolled_back or course.left_out > max(1, SKIPPED * steps / 4):
         reason = (
             f"{course.left_out} steps without finite numbers and {course.rolled_back} roll-backs "
             f"in the last quarter of {steps:,} steps"

@@ -55,30 +55,43 @@ class Checks:
     device: torch.device
     gradients: list[tuple[float, ...]] = field(default_factory=list)
 
-    def __call__(self, step: int, average: Mapping[str, Tensor], engine: Engine) -> Health:
+    def __call__(
+        self, step: int, average: Mapping[str, Tensor], engine: Engine, rows: int
+    ) -> Health:
         """Measure the weights of now, which are left alone, as are torch's random numbers.
 
         Arguments:
             step: steps made, which fixes the samples that the noise scale is measured on.
             average: the averaged weights, by the names of the network's state dict.
             engine: how to compute.
+            rows: samples whose gradients fit into memory at once.
         """
         network = copy.deepcopy(self.denoiser.network).eval()
         lag = ema_lag(average, network)
+        forward = 4 * rows  # as nothing is kept for gradients
+        # Of float16 without the scale that training has for it, small gradients would be lost.
+        exact = replace(engine, precision="fp32") if engine.precision == "fp16" else engine
+        gradient: tuple[float, ...] = ()
+        if self.recipe.training.batch > 1:
+            with exact.autocast(self.device):
+                gradient = self._gradient(network, step, rows)
         with engine.autocast(self.device):
-            raw = self._losses(network, self.held_out)
-            if self.recipe.training.batch > 1:
-                self.gradients.append(self._gradient(network, step))
+            raw = self._losses(network, self.held_out, forward)
             network.load_state_dict(average)
-            return replace(
-                self.fixed,
-                ema=self._losses(network, self.held_out),
-                raw=raw,
-                train=self._losses(network, self.train),
-                gradient=self.gradients[-1] if self.gradients else (),
-                noise_scale=noise_scale(self.gradients),
-                ema_lag=lag,
+            ema, train = (
+                self._losses(network, samples, forward) for samples in (self.held_out, self.train)
             )
+        if gradient:
+            self.gradients.append(gradient)
+        return replace(
+            self.fixed,
+            ema=ema,
+            raw=raw,
+            train=train,
+            gradient=gradient,
+            noise_scale=noise_scale(self.gradients),
+            ema_lag=lag,
+        )
 
     @cached_property
     def train(self) -> Samples:
@@ -137,23 +150,17 @@ class Checks:
         label = data.label[indices] if self._conditional and data.label is not None else None
         return Samples(x0, label, stream(self.recipe.training.seed, HEALTH))
 
-    @property
-    def _at_once(self) -> int:
-        """Rows that fit into memory, since a step has as many."""
-        return self.recipe.training.batch // self.recipe.training.accumulate
-
     def _with(self, network: nn.Module) -> NetworkDenoiser:
         own = self.denoiser
         return NetworkDenoiser(network, own.schedule, own.parameterization, own.mean)
 
-    def _losses(self, network: nn.Module, samples: Samples | str) -> tuple[float, ...]:
+    def _losses(self, network: nn.Module, samples: Samples | str, rows: int) -> tuple[float, ...]:
         if isinstance(samples, str):
             return ()
         loss = network_loss(self._with(network), self.device)
-        # Four times the rows of a step fit, as nothing is kept for gradients.
-        return level_losses(loss, samples, self.times, 4 * self._at_once)
+        return level_losses(loss, samples, self.times, rows)
 
-    def _gradient(self, network: nn.Module, step: int) -> tuple[float, float]:
+    def _gradient(self, network: nn.Module, step: int, rows: int) -> tuple[float, float]:
         """Estimates of ‖G‖² and tr Σ, on samples, times and noise that are independent of one another."""
         objective, denoiser = self.recipe.objective, self._with(network)
         half = min(self.recipe.training.batch, NOISE_BATCH) // 2
@@ -166,13 +173,13 @@ class Checks:
         t = objective.times(denoiser.schedule, u)
         eps = torch.randn(samples.x0.shape, generator=generator)
 
-        def loss(rows: Tensor) -> Tensor:
-            label = None if samples.label is None else samples.label[rows].to(self.device)
-            x0, noise = samples.x0[rows].to(self.device), eps[rows].to(self.device)
-            return objective.loss(denoiser, x0, t[rows], noise, label)
+        def loss(part: Tensor) -> Tensor:
+            label = None if samples.label is None else samples.label[part].to(self.device)
+            x0, noise = samples.x0[part].to(self.device), eps[part].to(self.device)
+            return objective.loss(denoiser, x0, t[part], noise, label)
 
         weights = [p for p in network.parameters() if p.requires_grad]
-        return estimates(half_gradients(loss, weights, half, self._at_once), half)
+        return estimates(half_gradients(loss, weights, half, rows), half)
 
 
 def some(count: int, most: int) -> Tensor:

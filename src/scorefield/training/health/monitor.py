@@ -13,6 +13,7 @@ from scorefield.data.base import Data
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.engine import Engine
+from scorefield.training.fitting import until_it_fits
 from scorefield.training.health.checks import Checks
 from scorefield.training.health.record import Health
 from scorefield.training.state import Position
@@ -43,17 +44,21 @@ class Monitor:
         self.waited = 0.0  # seconds in steps that went by waiting for data, since then
 
     def resume(self, position: Position, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Go on from where a run was left.
+        """Go on from where a run was left, or has gone back to.
 
         Arguments:
             position: where that is.
             lines: the lines of the log that are checks, oldest first.
         """
-        self.begun = position
+        self.begun, self.last, self.waited = position, Position(), 0.0
+        self.found, self.checks.gradients = None, []
         for line in lines:
-            self.last = Position(line["step"], line["seconds"])
-            if found := Health.of(line["health"]).gradient:
-                self.checks.gradients.append(found)
+            self.last, self.found = (
+                Position(line["step"], line["seconds"]),
+                Health.of(line["health"]),
+            )
+            if self.found.gradient:
+                self.checks.gradients.append(self.found.gradient)
 
     def is_due(self, position: Position, *, last: bool) -> bool:
         """Whether it is time for a check.
@@ -77,7 +82,13 @@ class Monitor:
             average: the averaged weights, by the names of the network's state dict.
             engine: how to compute.
         """
-        found = self.checks(position.step, average, engine)
+        rows = -(-self.batch // self.processes)  # of which a step computes as many parts
+        found, _ = until_it_fits(
+            lambda parts: self.checks(position.step, average, engine, -(-rows // parts)),
+            position.split,
+            rows,
+            lambda: None,
+        )
         elapsed = position.seconds - self.begun.seconds
         share = self.waited / elapsed if elapsed > 0 else None
         self.last = self.begun = position
