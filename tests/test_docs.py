@@ -26,6 +26,7 @@ COMMANDS = {
     "likelihood",
     "latent",
     "show",
+    "report",
     "list",
     "plot",
     "verify",

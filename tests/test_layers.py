@@ -228,5 +228,5 @@ def test_help_does_not_wait_for_torch():
     commands = (
         "train resume ema doctor sample evaluate compare tune likelihood latent show list plot"
     )
-    for command in [*commands.split(), "verify"]:
+    for command in [*commands.split(), "report", "verify"]:
         assert command in done.stdout

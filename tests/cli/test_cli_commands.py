@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -221,6 +222,7 @@ def test_show(work, run):
         assert word in text
     for word in ("ve", "edm", "log-normal", "muon", "dpm++", "4 steps", "96 images", "loss"):
         assert word in text
+    assert "verdict  too early to tell" in text
 
 
 def test_show_for_programs(work, run, strict):
@@ -232,6 +234,16 @@ def test_show_for_programs(work, run, strict):
     assert facts["spec"] == to_dict(load("points").spec)
     assert facts["training"]["images"] == 96
     assert facts["training"]["loss"] > 0
+    assert facts["verdict"].keys() == {"kind", "reason", "advice"}
+
+
+def test_report(work, run, strict):
+    path, verdict = run("report", "points")
+    assert path == str(Path("points", "report.html"))
+    assert verdict.startswith("too early to tell")
+    (line,) = run("report", "points", "-o", "page.html", "--json")
+    assert strict(line)["report"] == "page.html"
+    assert Path("page.html").read_bytes() == Path(path).read_bytes()
 
 
 def test_show_an_old_model(work, run):

@@ -53,6 +53,10 @@ app.command(
 )
 app.command("scorefield.cli.show:show", help="Tell what a model is and how its training went.")
 app.command(
+    "scorefield.cli.report:report",
+    help="Write a run's report: verdict, curves and samples on a page.",
+)
+app.command(
     "scorefield.cli.calibrate:calibrate_run",
     name="calibrate",
     help="Fit the Gaussian-residual sampler to a model.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scorefield import Trainer
-from scorefield.cli.options import Json
+from scorefield.cli.options import Json, Track
 from scorefield.cli.running import finish
 
 
@@ -15,6 +15,7 @@ def resume(
     *,
     budget: str | None = None,
     device: str = "auto",
+    track: Track = (),
     as_json: Json = False,
 ) -> int:
     """Go on with a run from its last good state, with the recipe in its folder.
@@ -28,7 +29,11 @@ def resume(
         ("600k images") or steps (120steps). Trains a finished model further.
     device
         auto for the best there is, or cpu.
+    track
+        A tracker, as in `scorefield train`; that of the start is not remembered.
     as_json
         Print lines of JSON.
     """
-    return finish(Trainer(None, run, device=device, resume=True, budget=budget), as_json=as_json)
+    chosen = track or None
+    trainer = Trainer(None, run, device=device, resume=True, budget=budget, trackers=chosen)
+    return finish(trainer, as_json=as_json)

@@ -10,7 +10,7 @@ from scorefield.cli.options import Json
 from scorefield.cli.output import say
 from scorefield.models import read_card
 from scorefield.recipes import to_dict
-from scorefield.training import half_life, read_log
+from scorefield.training import half_life, judge, read_log
 
 
 def show(
@@ -31,6 +31,7 @@ def show(
     card = read_card(run)
     log = read_log(run) if Path(run).is_dir() else []
     lines = [line for line in log if "loss" in line]
+    found = judge(log, card.recipe.training) if lines else None
     facts = {
         "run": run,
         "scorefield": card.scorefield,
@@ -38,6 +39,7 @@ def show(
         "recipe": to_dict(card.recipe),
         "spec": asdict(card.spec),
         "training": _course(lines),
+        "verdict": asdict(found) if found else None,
         "tuned": card.tuned,
         "notes": [line["note"] for line in log if "note" in line],
     }
@@ -86,15 +88,16 @@ def _text(facts: dict[str, Any]) -> str:
     if facts["tuned"]:
         rows.append(("tuned", str(facts["tuned"].get("words", facts["tuned"]))))
     if course:
-        trend = "still falling" if course["loss"] < 0.99 * course["loss_before"] else "level"
         rows.append(
             (
                 "went",
                 f"{course['images']:,} images in {course['seconds']:.0f} s ({course['rate']:.0f}/s); "
                 f"loss {course['loss']:.4f} over the last quarter, "
-                f"{course['loss_before']:.4f} before it: {trend}",
+                f"{course['loss_before']:.4f} before it",
             )
         )
+    if found := facts["verdict"]:
+        rows += [("verdict", f"{found['kind']}: {found['reason']}"), ("advice", found["advice"])]
     rows += [("note", note) for note in facts["notes"]]
     return "\n".join(f"{name:>9}  {text}" for name, text in rows)
 

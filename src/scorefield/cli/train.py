@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from scorefield import InputError, Recipe, Trainer, find_recipe
 from scorefield.cli.doctor import examined
-from scorefield.cli.options import Json, Out
+from scorefield.cli.options import Json, Out, Track
 from scorefield.cli.output import remark
 from scorefield.cli.running import finish
 from scorefield.doctor import RECIPE
@@ -30,6 +30,7 @@ def train(
     budget: str | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     device: str = "auto",
+    track: Track = (),
     strict: Annotated[bool, Parameter(negative=())] = False,
     as_json: Json = False,
 ) -> int:
@@ -51,6 +52,9 @@ def train(
         Go on with the run in the folder; start it if there is none.
     device
         auto for the best there is, or cpu.
+    track
+        A tracker that gets all numbers too: tensorboard (where it is installed, without asking), wandb,
+        trackio, mlflow or another of Accelerate's; may be given again. none for none.
     strict
         A broken picture in a folder is an error, as by data.strict=true; else it is skipped and named.
     as_json
@@ -71,7 +75,7 @@ def train(
             out,
             device,
         )
-    trainer = Trainer(chosen, out, device=device, resume=resume)
+    trainer = Trainer(chosen, out, device=device, resume=resume, trackers=track or None)
     return finish(trainer, as_json=as_json)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,21 +16,9 @@ from scorefield.errors import InputError
 from scorefield.evaluation.figures import MEANING
 from scorefield.evaluation.result import Histogram, Result
 from scorefield.evaluation.table import caution, figure_rows, floor_words, setting, verdict
+from scorefield.viz.html import document, picture_figure, table
 from scorefield.viz.images import image_grid
 from scorefield.viz.samples import picture
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
-td, th { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
-th { border-bottom: 1px solid #999; }
-figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top; }
-img { max-width: 27rem; image-rendering: pixelated; }
-figcaption, .dim { color: #666; font-size: 90%; }
-.bar { background: #2a6f97; height: .7rem; }
-.bar.real { background: #bbb; }
-"""
 
 WORDS = (
     "In brackets: the 95 % interval of what chance leaves open, where it is known. The floor is what real "
@@ -76,7 +62,7 @@ def page(result: Result, spec: DataSpec, title: str) -> str:
         f"<h1>Evaluation of {name}</h1>",
         f"<p>{_introduction(about)}</p>",
         "<h2>Figures</h2>",
-        _table(HEAD, [[*row, MEANING[row[0]]] for row in figure_rows(result.plain())]),
+        table(HEAD, [[*row, MEANING[row[0]]] for row in figure_rows(result.plain())], right=(1, 2)),
         f"<p><strong>{escape(caution(result.plain()))}</strong></p>",
         f"<p class='dim'>{escape(WORDS)}</p>",
         "<h2>Samples</h2>",
@@ -90,13 +76,9 @@ def page(result: Result, spec: DataSpec, title: str) -> str:
         parts += ["<h2>Classes that are read</h2>", _bars(result.classes)]
     parts += [
         "<h2>How this was made</h2>",
-        _table([], [[key, setting(value)] for key, value in about.items()]),
+        table([], [[key, setting(value)] for key, value in about.items()]),
     ]
-    body = "\n".join(parts)
-    return (
-        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{name}</title>"
-        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
+    return document(title, parts)
 
 
 def _introduction(about: dict[str, Any]) -> str:
@@ -106,16 +88,6 @@ def _introduction(about: dict[str, Any]) -> str:
         f"{about['steps']} steps, compared with {data['reference']:,} real ones in the features "
         f"'{features['name']}'. The floor is that of {floor_words(about)}."
     )
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """A table; the numbers of one with figures are set right."""
-    lines = ["".join(f"<th>{escape(word)}</th>" for word in head)] if head else []
-    for row in rows:
-        right = [place in (1, 2) and bool(head) for place in range(len(row))]
-        cells = zip(row, right, strict=True)
-        lines.append("".join(f"<td{' class=n' * r}>{escape(word)}</td>" for word, r in cells))
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def _pictures(result: Result, spec: DataSpec) -> str:
@@ -143,15 +115,7 @@ def _picture(x: Tensor, spec: DataSpec) -> Image.Image | None:
 
 
 def _figure(image: Image.Image | None, words: str) -> str:
-    if image is None:
-        return ""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f"<figure><img alt='{escape(words)}' src='data:image/png;base64,{data}'>"
-        f"<figcaption>{escape(words)}</figcaption></figure>"
-    )
+    return "" if image is None else picture_figure(image, words)
 
 
 def _bars(classes: Histogram) -> str:

@@ -7,16 +7,21 @@ from scorefield.training.folder import has_run
 from scorefield.training.log import read_log
 from scorefield.training.posthoc import averaged
 from scorefield.training.progress import Progress
+from scorefield.training.report import write_report
 from scorefield.training.trainer import Trainer
+from scorefield.training.verdict import Verdict, judge
 
 __all__ = [
     "Fault",
     "Progress",
     "Trainer",
+    "Verdict",
     "averaged",
     "decided_once",
     "half_life",
     "has_run",
+    "judge",
     "read_faults",
     "read_log",
+    "write_report",
 ]

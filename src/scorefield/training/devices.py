@@ -22,7 +22,7 @@ TIMEOUT = timedelta(minutes=10)
 
 
 def accelerator(out: Path, device: str) -> Accelerator:
-    """What computes, and writes to the trackers.
+    """What computes.
 
     Arguments:
         out: the run folder.
@@ -38,7 +38,6 @@ def accelerator(out: Path, device: str) -> Accelerator:
         DistributedDataParallelKwargs,
         InitProcessGroupKwargs,
         ProjectConfiguration,
-        is_tensorboard_available,
     )
 
     handlers = [
@@ -48,7 +47,6 @@ def accelerator(out: Path, device: str) -> Accelerator:
     with peers_answering(launched(), "start as many as WORLD_SIZE says, with one MASTER_PORT"):
         return Accelerator(
             cpu=device == "cpu" or (launched() > 1 and not _has_devices()),
-            log_with="tensorboard" if is_tensorboard_available() else None,
             project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
             kwargs_handlers=handlers,
         )

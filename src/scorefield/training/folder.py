@@ -13,7 +13,7 @@ from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.checkpoints import Checkpoints
 
-RECIPE_FILE, LOG_FILE = "recipe.json", "log.jsonl"
+RECIPE_FILE, LOG_FILE, REPORT_FILE = "recipe.json", "log.jsonl", "report.html"
 STATES, SAMPLES, AVERAGES = "state", "samples", "averages"
 
 

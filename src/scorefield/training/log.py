@@ -1,17 +1,21 @@
-"""The log of a run: plain lines of JSON, and the trackers of Accelerate (TensorBoard if installed)."""
+"""The log of a run: plain lines of JSON, and what goes to trackers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scorefield.atomic import whole_file, writing
 from scorefield.errors import InputError
-from scorefield.training.folder import LOG_FILE
+from scorefield.recipes.config import to_dict
+from scorefield.recipes.recipe import Recipe
+from scorefield.training.folder import LOG_FILE, SAMPLES
+from scorefield.training.preview import preview_file
 from scorefield.training.progress import Progress
+from scorefield.training.trackers import Trackers, flat, numbers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,11 +28,20 @@ class RunLog:
 
     Arguments:
         out: the run folder.
-        accelerator: gives the trackers; only its main process writes.
+        accelerator: whose main process writes.
         after: the step to go on from; later lines, of a run that was cut off, are dropped.
+        recipe: what is trained, for trackers.
+        trackers: names of trackers.
     """
 
-    def __init__(self, out: Path, accelerator: Accelerator, after: int) -> None:
+    def __init__(
+        self,
+        out: Path,
+        accelerator: Accelerator,
+        after: int,
+        recipe: Recipe,
+        trackers: Sequence[str] = (),
+    ) -> None:
         self.accelerator = accelerator
         self.path = out / LOG_FILE
         self.after = after
@@ -39,8 +52,7 @@ class RunLog:
             return
         known = _lines(self.path) if after and self.path.is_file() else ()
         self._keep([line for line in known if line["step"] <= after])
-        with writing(out):
-            accelerator.init_trackers("tensorboard")
+        self.trackers = Trackers(trackers, out, flat(to_dict(recipe)))
 
     def add(self, progress: Progress) -> None:
         """Take in a step, and write when it is time."""
@@ -64,10 +76,7 @@ class RunLog:
             "rate": round(last.rate, 1),
         }
         self._write(line)
-        with writing(self.path.parent):
-            self.accelerator.log(
-                {k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step
-            )
+        self.trackers.log({k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step)
         self.losses = []
 
     def rewind(self, step: int) -> None:
@@ -88,10 +97,25 @@ class RunLog:
             line = {"step": progress.step, "images": progress.images}
             found = {"seconds": round(progress.seconds, 3), "health": progress.health.plain()}
             self._write(line | found)
+            self.trackers.log(numbers(progress.health), progress.step)
+
+    def picture(self, step: int) -> None:
+        """Show the picture of a checkpoint."""
+        if self.accelerator.is_main_process:
+            self.trackers.picture(preview_file(self.path.parent / SAMPLES, step), step)
+
+    def troubles(self) -> list[str]:
+        """What has gone wrong with trackers since this was asked last."""
+        if not self.accelerator.is_main_process:
+            return []
+        told, self.trackers.troubles = self.trackers.troubles, []
+        return told
 
     def close(self) -> None:
         """Write the rest and close the trackers."""
         self.flush()
+        if self.accelerator.is_main_process:
+            self.trackers.close()
         self.accelerator.end_training()
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:

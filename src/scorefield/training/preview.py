@@ -34,7 +34,17 @@ def save_preview(folder: Path, models: Mapping[str, Model]) -> None:
             drawn[words] = picture(x, model.spec)
         except InputError:
             return
-    save_image(side_by_side(drawn), folder / f"step-{model.step:08d}.png")
+    save_image(side_by_side(drawn), preview_file(folder, model.step))
+
+
+def preview_file(folder: Path, step: int) -> Path:
+    """Where the picture of a checkpoint is.
+
+    Arguments:
+        folder: the run's folder of samples.
+        step: optimizer steps made.
+    """
+    return folder / f"step-{step:08d}.png"
 
 
 def side_by_side(pictures: Mapping[str, Image.Image]) -> Image.Image:

@@ -13,7 +13,7 @@ from scorefield.training.progress import Remark
 Run = Callable[[Engine], None]
 
 
-def chosen(
+def fastest(
     training: Training,
     network: Network,
     run: Run,

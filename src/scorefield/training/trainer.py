@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -48,10 +48,12 @@ from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, Remark, left_out
 from scorefield.training.rates import learning_rate
-from scorefield.training.settling import as_before, chosen
+from scorefield.training.report import write_report
+from scorefield.training.settling import as_before, fastest
 from scorefield.training.sharding import HeldPart, WholePart, whole
 from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
+from scorefield.training.trackers import chosen
 
 
 class Trainer:
@@ -66,10 +68,13 @@ class Trainer:
         device: 'auto' for the best there is, or 'cpu'.
         resume: go on with the run in the folder, if there is one.
         budget: when resuming, a new budget of the whole run, from its first step, in place of its own.
+        trackers: names of Accelerate's trackers that get all numbers too, such as 'wandb'; if none are
+            given TensorBoard where it is installed, ('none',) for no tracker.
 
     Raises:
         InputError: for data that cannot be loaded, a folder that cannot be written or already has a
-            run, a state that cannot be resumed, and a new budget that is spent already.
+            run, a state that cannot be resumed, a tracker that is not installed, and a
+            new budget that is spent already.
     """
 
     def __init__(
@@ -80,7 +85,9 @@ class Trainer:
         device: str = "auto",
         resume: bool = False,
         budget: str | None = None,
+        trackers: Sequence[str] | None = None,
     ) -> None:
+        self.trackers = chosen(trackers)
         self.out = Path(out)
         check_writable(self.out)
         stored = stored_recipe(self.out, resume)
@@ -184,7 +191,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             write_recipe(self.out, self.recipe)
             self.snapshots.drop_after(self.position.step)
-        log = RunLog(self.out, self.accelerator, after=self.position.step)
+        step = self.position.step
+        log = RunLog(self.out, self.accelerator, step, self.recipe, self.trackers)
         self.monitor.resume(self.position, log.checks)
         for text, warning in chain(self.remarks, self._prepared()):
             yield self._note(log, text, warning=warning)
@@ -204,7 +212,12 @@ class Trainer:
         done = self.position.step
         if done and not (self.saved.step == done and self._written):
             self.save()
+            log.picture(done)
         log.close()
+        for trouble in log.troubles():
+            yield self._note(log, trouble, warning=True)
+        if self.accelerator.is_main_process:
+            write_report(self.out)
         self._stop = self._stopping = False
 
     def save(self) -> None:
@@ -249,13 +262,16 @@ class Trainer:
                 self.position = replace(self.position, split=self.stepper.split)
                 yield self._note(log, _divided(self.stepper.split), warning=True)
             if fault is not None:
-                yield self._note(log, f"{fault}; {fault.done}", warning=True)
-                if fault.done != LEFT_OUT:
+                back = fault.done != LEFT_OUT
+                yield self._note(log, f"{fault}; {fault.done}", warning=back)
+                if back:
                     yield self._note(log, self._rolled_back(log), warning=True)
                     return
                 continue
             if math.isfinite(progress.grad_norm):
                 log.add(progress)
+            for trouble in log.troubles():
+                yield self._note(log, trouble, warning=True)
             if self.monitor.is_due(self.position, last=self.is_finished):
                 progress = yield from self._checked(progress, log)
             steps, seconds = progress.step - self.saved.step, progress.seconds - self.saved.seconds
@@ -264,6 +280,7 @@ class Trainer:
             if due and self.stepper.is_sound:
                 log.flush()  # so that no line is about steps on both sides of it
                 self.save()
+                log.picture(self.position.step)
                 self.saved, self.origin, self._written = self.position, None, True
             yield progress
 
@@ -316,7 +333,7 @@ class Trainer:
         yield from remarks
         run, slowest = self._dry_run, self._slowest
         if self.position.step == 0:
-            self.engine = yield from chosen(
+            self.engine = yield from fastest(
                 self.training, self.network, run, self._remaining, slowest
             )
             self.position = replace(self.position, **asdict(self.engine))
@@ -345,6 +362,7 @@ class Trainer:
         log.check(progress)
         if first and (remark := self.monitor.checks.remark):
             yield self._note(log, remark)
+        write_report(self.out)
         return progress
 
     def _note(self, log: RunLog, text: str, *, warning: bool = False) -> Progress:

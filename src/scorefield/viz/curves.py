@@ -88,15 +88,20 @@ def plot_loss(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
             raise InputError(f"the log of {name} has no loss yet")
         images, losses = zip(*points, strict=True)
         (drawn,) = axes.plot(images, losses, alpha=0.3, linewidth=0.8)
-        smooth = _smoothed(losses)
+        smooth = smoothed(losses)
         axes.plot(images, smooth, color=drawn.get_color(), label=f"{name} ({smooth[-1]:.4f})")
     axes.set(xlabel="images seen", ylabel="loss", yscale="log")
     axes.legend()
     return rendered(figure)
 
 
-def _smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
-    """An exponential average without its starting bias."""
+def smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
+    """An exponential average without its starting bias.
+
+    Arguments:
+        values: one after the other.
+        keep: the weight of what was before.
+    """
     out, total, weight = [], 0.0, 0.0
     for value in values:
         total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
