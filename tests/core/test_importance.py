@@ -18,7 +18,7 @@ def loss(t):
 
 
 def test_shares_are_as_the_root_of_the_mean_square(schedule):
-    times = ImportanceTimes(stretches=4, floor=0.2).told(SQUARES)
+    times = ImportanceTimes(stretches=4, floor=0.2).knowing(SQUARES)
     t = times(schedule, MIDDLES)
     where = stretch(schedule, t, 4)
     # 0.2 from all alike, and 0.8 as √0 : √1 : √4 : √25
@@ -43,27 +43,30 @@ def test_the_corrected_loss_is_the_uniform_one_and_varies_less(path):
     chosen = ImportanceTimes(stretches=16)
     where = stretch(path, UniformTimes()(path, MIDDLES), 16)
     squares = torch.stack([alike[where == k].square().mean() for k in range(16)])
-    times = chosen.told(squares)
+    times = chosen.knowing(squares)
     t = times(path, MIDDLES)
     corrected = times.correction(path, t) * loss(t)
     assert float(corrected.mean()) == pytest.approx(float(alike.mean()), rel=1e-4)
     assert float(corrected.var()) < 0.1 * float(alike.var())
-    # Nichol & Dhariwal 2021, eq. 18: no other shares of the stretches have less, p ∝ E[L²] say
-    other = ImportanceTimes(stretches=16).told(squares**2)
-    assert float((other.correction(path, (s := other(path, MIDDLES))) * loss(s)).var()) > float(
-        corrected.var()
-    )
+    # Nichol & Dhariwal 2021, eq. 18: other shares, such as p ∝ E[L²], leave more
+    other = ImportanceTimes(stretches=16).knowing(squares**2)
+    t = other(path, MIDDLES)
+    assert float((other.correction(path, t) * loss(t)).var()) > float(corrected.var())
 
 
 def test_nothing_known_and_nothing_lost_is_all_alike(schedule):
     chosen = ImportanceTimes(stretches=4)
-    for times in (chosen, chosen.told(torch.zeros(4)), chosen.told(torch.full((4,), math.inf))):
+    for times in (
+        chosen,
+        chosen.knowing(torch.zeros(4)),
+        chosen.knowing(torch.full((4,), math.inf)),
+    ):
         assert torch.equal(times(schedule, MIDDLES[:50]), UniformTimes()(schedule, MIDDLES[:50]))
         assert (times.correction(schedule, MIDDLES[:50]) == 1).all()
 
 
 def test_the_correction_is_bounded_by_the_floor():
-    times = ImportanceTimes(stretches=4, floor=0.1).told(SQUARES)
+    times = ImportanceTimes(stretches=4, floor=0.1).knowing(SQUARES)
     t = torch.linspace(0.001, 1, 1001, dtype=torch.float64)
     assert float(times.correction(VP(), t).max()) == pytest.approx(10)
 

@@ -103,6 +103,12 @@ def test_the_loss_of_a_step_is_its_formula(normal, generator):
     assert float(module(x0, t, eps, None, None).detach()) == pytest.approx(
         float(expected), rel=1e-6
     )
+    # the history is of the errors, as u does not vary with the noise: a tenth of the way to them
+    module.finish(lambda noted: noted)
+    squares = (plain * torch.exp(torch.tensor(-0.7))) ** 2
+    for k, before in enumerate((1.0, 9.0)):
+        mean = float(squares[(t >= middle) == bool(k)].mean())
+        assert float(module.history.squares[k]) == pytest.approx(before + (mean - before) / 10)
 
 
 def test_the_loss_of_old_recipes_is_the_mean_squared_error_to_the_bit(normal, generator):

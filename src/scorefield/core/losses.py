@@ -60,7 +60,7 @@ class Huber(Loss):
 
     Arguments:
         c: the root mean square error where one goes over into the other, in units of the target; above 0.
-            For consistency training 0.00054 is published; at 1, ordinary errors are nearly squared.
+            The smaller it is, the farther from the mean; for consistency training 0.00054 is published.
 
     Reference: Song & Dhariwal 2023, Improved Techniques for Training Consistency Models, eq. 7.
         arXiv:2310.14189

@@ -33,7 +33,7 @@ class Times(ABC):
         """Into how many equal stretches of time losses are to be told apart; 0 if they do not matter."""
 
     @abstractmethod
-    def told(self, squares: Tensor) -> Times:
+    def knowing(self, squares: Tensor) -> Times:
         """These times once the mean squared loss of each stretch is known, shape (stretches,)."""
 
 
@@ -48,7 +48,7 @@ class FixedTimes(Times, ABC):
     def stretches(self) -> int:
         return 0
 
-    def told(self, squares: Tensor) -> Times:
+    def knowing(self, squares: Tensor) -> Times:
         return self
 
 
@@ -189,7 +189,7 @@ class ImportanceTimes(Times):
     def correction(self, schedule: Schedule, t: Tensor) -> Tensor:
         return torch.ones_like(t)
 
-    def told(self, squares: Tensor) -> Times:
+    def knowing(self, squares: Tensor) -> Times:
         root = squares.double().sqrt()
         shares = (1 - self.floor) * root / root.sum() + self.floor / len(root)
         return _SharedTimes(tuple(shares.tolist())) if bool(shares.isfinite().all()) else self
@@ -216,7 +216,7 @@ class _SharedTimes(Times):
     def stretches(self) -> int:
         return len(self.shares)
 
-    def told(self, squares: Tensor) -> Times:
+    def knowing(self, squares: Tensor) -> Times:
         return self
 
 

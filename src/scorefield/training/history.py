@@ -37,7 +37,7 @@ class LossHistory(Part):
     def times(self) -> Times:
         """The times to draw: as chosen until every stretch was seen often enough."""
         enough = bool((self.steps >= MEMORY).all())
-        return self.chosen.told(self.squares) if enough else self.chosen
+        return self.chosen.knowing(self.squares) if enough else self.chosen
 
     def forget(self) -> None:
         """Drop what was noted and not taken."""

@@ -94,10 +94,11 @@ class LossModule(nn.Module):
     ) -> Tensor:
         objective, schedule = self.objective, self.denoiser.schedule
         losses = objective.losses(self.denoiser, x0, t, eps, label, augment)
+        u = torch.zeros_like(losses)
         if self.log_loss is not None:
             condition = self.denoiser.parameterization.condition(schedule, t)
             u = self.log_loss(condition.to(losses))
-            losses = losses * torch.exp(-u) + u
+            losses = losses * torch.exp(-u)
         if self.history is not None:
             self.history.note(t, losses)
-        return (objective.times.correction(schedule, t).to(losses) * losses).mean()
+        return (objective.times.correction(schedule, t).to(losses) * (losses + u)).mean()
