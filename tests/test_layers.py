@@ -45,7 +45,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "errors": set(),
     "atomic": set(),
-    "core": {"torch"},
+    "core": {"torch", "scipy"},
     "nets": {"torch"},
     "data": {"torch", "numpy", "pooch", "requests", "rich", "PIL", "datasets"},
     "samplers": {"torch"},
@@ -64,6 +64,7 @@ LAZY = {
     "datasets",
     "torch_fidelity",
     "transformers",
+    "scipy",
 }
 FRONT_DOORS = {
     "scorefield": scorefield,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from scorefield.core.couplings import MinibatchOT
     from scorefield.core.ddpm import (
         DDPM,
         ConstantBetas,
@@ -34,25 +35,32 @@ if TYPE_CHECKING:
         normal_prior,
         slerp,
     )
+    from scorefield.core.losses import L1, L2, Huber
     from scorefield.core.moments import Moments, moments_of
-    from scorefield.core.objective import (
-        SNR,
-        KnotTimes,
-        Likelihood,
-        LogitNormalTimes,
-        LogNormalTimes,
-        MinSNR,
-        Objective,
-        UniformLogSNRTimes,
-        UniformTimes,
-        Unit,
-    )
+    from scorefield.core.objective import Objective
     from scorefield.core.ode import DormandPrince, FixedSteps
     from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
     from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
     from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
+    from scorefield.core.times import (
+        ImportanceTimes,
+        KnotTimes,
+        LogitNormalTimes,
+        LogNormalTimes,
+        UniformLogSNRTimes,
+        UniformTimes,
+    )
     from scorefield.core.variational import VariationalBound, variational_bound
+    from scorefield.core.weightings import (
+        SNR,
+        EDMWeight,
+        Likelihood,
+        MinSNR,
+        TruncatedSNR,
+        Uncertainty,
+        Unit,
+    )
     from scorefield.data.augmentation import Augmentation
     from scorefield.data.base import DataSpec
     from scorefield.data.density import draw_density
@@ -99,19 +107,23 @@ if TYPE_CHECKING:
 # Where each public name lives. It is imported when it is first asked for, so that
 # `scorefield --help` need not wait for torch.
 _HOMES = {
+    "core.couplings": "MinibatchOT",
     "core.ddpm": "DDPM ConstantBetas CosineBetas GivenBetas LinearBetas QuadraticBetas SigmoidBetas",
     "core.denoisers": "Denoiser NetworkDenoiser",
     "core.levels": "Levels data_log_likelihood",
     "core.likelihood": "LogLikelihood decode encode log_likelihood normal_prior slerp",
+    "core.losses": "Huber L1 L2",
     "core.moments": "Moments moments_of",
-    "core.objective": "KnotTimes Likelihood LogNormalTimes LogitNormalTimes MinSNR Objective SNR "
-    "UniformLogSNRTimes UniformTimes Unit",
+    "core.objective": "Objective",
     "core.ode": "DormandPrince FixedSteps",
     "core.oracles": "EmpiricalDenoiser GaussianDenoiser MixtureDenoiser",
     "core.parameterizations": "EDM Noise Score V Velocity X0",
     "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
+    "core.times": "ImportanceTimes KnotTimes LogNormalTimes LogitNormalTimes UniformLogSNRTimes "
+    "UniformTimes",
     "core.variational": "VariationalBound variational_bound",
+    "core.weightings": "EDMWeight Likelihood MinSNR SNR TruncatedSNR Uncertainty Unit",
     "data.augmentation": "Augmentation",
     "data.base": "DataSpec",
     "data.density": "draw_density",
@@ -157,6 +169,8 @@ __all__ = [
     "DEIS",
     "EDM",
     "IPNDM",
+    "L1",
+    "L2",
     "LMS",
     "MNIST",
     "RECIPES",
@@ -180,6 +194,7 @@ __all__ = [
     "DormandPrince",
     "DormandPrinceFlow",
     "DynamicThreshold",
+    "EDMWeight",
     "EmpiricalDenoiser",
     "Euler",
     "EulerMaruyama",
@@ -192,6 +207,8 @@ __all__ = [
     "Given",
     "GivenBetas",
     "Heun",
+    "Huber",
+    "ImportanceTimes",
     "InputError",
     "Karras",
     "KnotTimes",
@@ -205,6 +222,7 @@ __all__ = [
     "MLPConfig",
     "MNIST10k",
     "MinSNR",
+    "MinibatchOT",
     "MixtureDenoiser",
     "Model",
     "Moments",
@@ -233,8 +251,10 @@ __all__ = [
     "SubVP",
     "Trainer",
     "Training",
+    "TruncatedSNR",
     "TutorialVE",
     "UNetConfig",
+    "Uncertainty",
     "UniPC",
     "UniformLogSNR",
     "UniformLogSNRTimes",

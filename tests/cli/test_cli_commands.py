@@ -280,7 +280,10 @@ def test_show_what_was_done_to_the_data(work, run, augmentation, said):
     assert (said in text) if said else ("augments" not in text)
 
 
-PLURALS = {f"{noun}s" if not noun.endswith("s") else noun: k for noun, k in CATALOG.values()}
+PLURALS = {
+    {"times": "times", "betas": "betas", "loss": "losses"}.get(noun, f"{noun}s"): k
+    for noun, k in CATALOG.values()
+}
 
 
 def test_list_everything(here, run, strict):

@@ -16,6 +16,7 @@ from scorefield.models import load
 EMOJI = Path(__file__).parents[1] / "data" / "emoji"
 SMALL = ["data=folder", "network.width=8", "network.heads=2", "training.batch=8"]
 SMALL += ["training.compile=off", "training.precision=fp32", "sampling.steps=4"]
+SMALL += ["training.health_every=off"]
 
 
 @pytest.fixture(autouse=True)

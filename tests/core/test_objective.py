@@ -7,23 +7,19 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
+from scorefield.core.couplings import Independent
 from scorefield.core.denoisers import NetworkDenoiser
-from scorefield.core.objective import (
-    NULL_LABEL,
-    SNR,
-    Independent,
-    KnotTimes,
-    Likelihood,
-    LogitNormalTimes,
-    LogNormalTimes,
-    MinSNR,
-    Objective,
-    UniformLogSNRTimes,
-    UniformTimes,
-    Unit,
-)
+from scorefield.core.objective import NULL_LABEL, Objective
 from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
 from scorefield.core.schedules import VE, VP, Flow
+from scorefield.core.times import (
+    KnotTimes,
+    LogitNormalTimes,
+    LogNormalTimes,
+    UniformLogSNRTimes,
+    UniformTimes,
+)
+from scorefield.core.weightings import SNR, EDMWeight, Likelihood, MinSNR, TruncatedSNR, Unit
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import TIMES as TIME_KINDS
 
@@ -132,12 +128,21 @@ def test_weights_are_what_they_say_of_x0_noise_and_score(schedule, kind, normal)
     expected = {
         Unit(): target,
         SNR(): eps,
+        TruncatedSNR(): torch.maximum(snr, torch.tensor(1.0)) * x0,
         MinSNR(2.0): torch.minimum(snr, torch.tensor(2.0)) * x0,
+        EDMWeight(): (sigma**2 / alpha**2 + 0.25) / (0.5 * sigma / alpha) ** 2 * x0,
         Likelihood(): 0.5 * g**2 * score,
     }
     for weighting, error in expected.items():
         weight = weighting(schedule, kind(0.5), TIMES)
         assert torch.allclose(weight * target, error, rtol=1e-8, atol=1e-12)
+
+
+def test_the_weight_of_edm_is_unit_for_its_parameterization(schedule):
+    weight = EDMWeight()(schedule, EDM(0.5), TIMES)
+    assert torch.allclose(weight, torch.ones_like(TIMES), rtol=1e-9, atol=0)
+    ends = torch.tensor([schedule.t_min, 1.0], dtype=torch.float64)
+    assert EDMWeight()(schedule, V(0.5), ends).isfinite().all()
 
 
 def test_unit_weight_on_edm_is_its_papers_lambda():
@@ -203,7 +208,7 @@ def test_loss_is_weight_times_squared_error(normal, label):
     expected = ((answer - eps) ** 2).mean(1)
     got = objective(model, x0, generator=torch.Generator().manual_seed(3), label=label)
     assert torch.allclose(got, expected, rtol=1e-10, atol=0)
-    assert torch.equal(got, objective.loss(model, x0, t, eps, kept))
+    assert torch.equal(got, objective.losses(model, x0, t, eps, kept))
 
 
 @pytest.mark.parametrize(

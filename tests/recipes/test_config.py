@@ -6,8 +6,9 @@ import math
 import pytest
 
 from scorefield.core.ddpm import DDPM, CosineBetas, GivenBetas
-from scorefield.core.objective import LogNormalTimes, Objective
+from scorefield.core.objective import Objective
 from scorefield.core.schedules import VE, VP, Schedule, SubVP
+from scorefield.core.times import LogNormalTimes
 from scorefield.data.base import DataSpec
 from scorefield.data.toy import Moons
 from scorefield.errors import InputError, unknown

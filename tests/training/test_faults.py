@@ -14,6 +14,7 @@ from scorefield.errors import InputError
 from scorefield.models import load
 from scorefield.recipes import to_dict
 from scorefield.training import Trainer, read_faults
+from scorefield.training.rates import learning_rate
 from scorefield.training.stepper import Stepper
 
 TWELVE = ["training.budget=12steps", "training.checkpoint_every=3steps", "training.patience=2"]
@@ -88,13 +89,13 @@ def test_one_bad_batch_is_left_out_and_nothing_else(tmp_path, recipe, poison, ba
 
 def test_the_record_of_a_fault_gives_its_batch_back(tmp_path, recipe, poison, monkeypatch):
     given = []
-    good = Objective.loss
+    good = Objective.losses
 
     def loss(self, denoiser, *args):
         given.append(args)
         return good(self, denoiser, *args)
 
-    monkeypatch.setattr(Objective, "loss", loss)
+    monkeypatch.setattr(Objective, "losses", loss)
     poison({5: 1})
     for _ in Trainer(recipe("images", "training.checkpoint_every=2steps"), tmp_path):
         pass
@@ -150,7 +151,7 @@ def test_bad_numbers_everywhere_stop_the_run_with_a_report(tmp_path, recipe, poi
     done = [f.done for f in read_faults(tmp_path)]
     assert done == ["left out", "rolled back"] * 3 + ["left out", "stopped"]
     rates = {f.step: f.lr for f in read_faults(tmp_path)}
-    assert rates[6] == pytest.approx(trainer._lr(5 / 12) / 8, rel=0.2)
+    assert rates[6] == pytest.approx(learning_rate(trainer.training, 5, 5 / 12) / 8, rel=0.2)
     assert load(tmp_path).step == 3
     resumed = Trainer(None, tmp_path, resume=True)
     assert resumed.position.step == 3

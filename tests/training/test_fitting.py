@@ -207,7 +207,7 @@ def test_only_the_network_computes_in_few_bits(tmp_path, recipe, precision):
             schedule.log_snr(t.double()),
         ]
         x0, t, eps, label, _ = trainer.drawn(1)
-        loss = trainer.recipe.objective.loss(trainer.denoiser, x0, t, eps, label)
+        loss = trainer.recipe.objective.losses(trainer.denoiser, x0, t, eps, label)
     assert all(value.dtype == torch.float64 for value in inside)
     assert loss.dtype == torch.float32
 

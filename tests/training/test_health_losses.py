@@ -8,10 +8,10 @@ import torch
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.moments import moments_of
-from scorefield.core.objective import LogNormalTimes, UniformTimes
 from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser
 from scorefield.core.parameterizations import EDM, Noise, Velocity
 from scorefield.core.schedules import VE, VP, Flow
+from scorefield.core.times import LogNormalTimes, UniformTimes
 from scorefield.training.health.floors import gaussian_loss, ideal_loss
 from scorefield.training.health.losses import (
     Samples,

@@ -184,6 +184,17 @@ def test_accumulation_changes_memory_not_gradients(tmp_path, recipe, kind):
             assert torch.allclose(part.found[name], gradient, rtol=1e-4, atol=1e-5 * largest)
 
 
+@pytest.mark.parametrize("kind", ["points", "images"])
+def test_gradient_checkpointing_changes_memory_not_training(tmp_path, recipe, kind):
+    runs = []
+    for on in ("false", "true"):
+        words = ["network.dropout=0.3", f"training.gradient_checkpointing={on}"]
+        trainer = Trainer(recipe(kind, *words), tmp_path / on)
+        runs.append([p.loss for p in trainer])
+        assert trainer.network.recompute == (on == "true")
+    assert runs[1] == pytest.approx(runs[0], rel=1e-5)
+
+
 def test_gradients_are_those_of_the_objective(tmp_path, recipe):
     chosen = recipe("images", "training.clip=1e9")
     found = Gradients(tmp_path, chosen)

@@ -10,7 +10,8 @@ from scorefield.cli.options import Json
 from scorefield.errors import unknown
 from scorefield.recipes import CATALOG, describe
 
-PLURALS = {noun if noun.endswith("s") else f"{noun}s": kinds for noun, kinds in CATALOG.values()}
+MANY = {"times": "times", "betas": "betas", "loss": "losses"}
+PLURALS = {MANY.get(noun, f"{noun}s"): kinds for noun, kinds in CATALOG.values()}
 
 
 def list_names(

@@ -125,10 +125,10 @@ class NetworkDenoiser(Denoiser):
         skip, out = self.parameterization.inversion(self.schedule, t)
         return mean + expand(skip, x) * centred + expand(out, x) * self._network(centred, t, cond)
 
-    def loss(self, x0: Tensor, t: Tensor, eps: Tensor, **cond: Tensor | None) -> Tensor:
-        """Squared error on the network's own target, averaged over the axes of a sample.
+    def residual(self, x0: Tensor, t: Tensor, eps: Tensor, **cond: Tensor | None) -> Tensor:
+        """The error on the network's own target.
 
-            ‖F - (a (x₀ - m) + b ε)‖² / D
+            F - (a (x₀ - m) + b ε)
 
         The target is formed directly from x₀ and ε, so nothing cancels at small σ.
 
@@ -139,7 +139,7 @@ class NetworkDenoiser(Denoiser):
             cond: conditions by name.
 
         Returns:
-            The loss of each sample, shape (B,), float32 or better.
+            The error, shape (B, ...), float32 or better.
         """
         t = as_time(t)
         alpha, sigma = self.schedule(t)
@@ -147,7 +147,7 @@ class NetworkDenoiser(Denoiser):
         mean = self._mean(x0)
         x = expand(alpha, x0) * (x0 - mean) + expand(sigma, x0) * eps
         target = expand(a, x0) * (x0 - mean) + expand(b, x0) * eps
-        return (self._network(x, t, cond) - target).square().flatten(1).mean(1)
+        return self._network(x, t, cond) - target
 
     def _network(self, centred: Tensor, t: Tensor, cond: dict[str, Tensor | None]) -> Tensor:
         scale = expand(self.parameterization.input_scale(self.schedule, t), centred)

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import cast
 
-from scorefield.core.objective import LogNormalTimes, Objective
+from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM
 from scorefield.core.schedules import VE
+from scorefield.core.times import LogNormalTimes
 from scorefield.data.base import Dataset, DataSpec
 from scorefield.doctor.augment import mirrors
 from scorefield.doctor.choices import Basis, Choice, batch_for, furthest, rounded_up, short

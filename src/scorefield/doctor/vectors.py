@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from scorefield.core.objective import Objective, UniformTimes
+from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM
 from scorefield.core.schedules import VE, VP, Schedule
+from scorefield.core.times import UniformTimes
 from scorefield.data.base import Dataset
 from scorefield.doctor.choices import Choice, batch_for, furthest, rounded_up, short
 from scorefield.doctor.diagnosis import Diagnosis

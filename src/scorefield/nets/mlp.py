@@ -81,7 +81,7 @@ class MLP(Network):
         condition = self.conditioning(c_noise, label, augment)
         hidden = self.stem(x.flatten(1))
         for block in self.blocks:
-            hidden = block(hidden, condition)
+            hidden = self.through(block, hidden, condition)
         out: Tensor = self.head(functional.silu(hidden))
         return out.reshape(x.shape)
 

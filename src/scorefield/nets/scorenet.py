@@ -119,11 +119,11 @@ class ScoreNet(Network):
         if self.augment is not None and augment is not None:
             hidden = hidden + self.augment(augment)
         embedding = functional.silu(hidden)
-        h1 = self.down1(x, embedding)
-        h2 = self.down2(h1, embedding)
-        h3 = self.down3(h2, embedding)
-        h4 = self.down4(h3, embedding)
-        h = self.up4(h4, embedding)
-        h = self.up3(cat([h, h3], dim=1), embedding)
-        h = self.up2(cat([h, h2], dim=1), embedding)
+        h1 = self.through(self.down1, x, embedding)
+        h2 = self.through(self.down2, h1, embedding)
+        h3 = self.through(self.down3, h2, embedding)
+        h4 = self.through(self.down4, h3, embedding)
+        h = self.through(self.up4, h4, embedding)
+        h = self.through(self.up3, cat([h, h3], dim=1), embedding)
+        h = self.through(self.up2, cat([h, h2], dim=1), embedding)
         return spread([h, h1], self.up1)[..., :height, :width]

@@ -145,11 +145,11 @@ class UNet(Network):
         for level, stage in enumerate(self.down):
             if level:
                 hidden = halved(hidden, cast(nn.Conv2d, self.shrink[level - 1]))
-            hidden = stage(hidden, condition)
+            hidden = self.through(stage, hidden, condition)
             skips.append(hidden)
-        hidden = self.middle(hidden, condition)
+        hidden = self.through(self.middle, hidden, condition)
         for level, stage in reversed(list(enumerate(self.up))):
-            hidden = stage(cat([hidden, skips[level]], dim=1), condition)
+            hidden = self.through(stage, cat([hidden, skips[level]], dim=1), condition)
             if level:
                 # The 1×1 convolution comes first: it is the same map at a quarter of the cost.
                 hidden = doubled(self.grow[level - 1](hidden))

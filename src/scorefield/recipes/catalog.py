@@ -6,7 +6,7 @@ contract tests follow from it.
 
 from __future__ import annotations
 
-from scorefield.core import ddpm, objective, parameterizations, schedules
+from scorefield.core import couplings, ddpm, losses, parameterizations, schedules, times, weightings
 from scorefield.data import arrays as data_arrays
 from scorefield.data import base as data_base
 from scorefield.data import cifar, digits, folder, hub, idx_sets, mnist, table, toy, toy_modes
@@ -57,23 +57,34 @@ PARAMETERIZATIONS: dict[str, type[parameterizations.Parameterization]] = {
     "edm": parameterizations.EDM,
 }
 
-TIMES: dict[str, type[objective.Times]] = {
-    "uniform": objective.UniformTimes,
-    "knots": objective.KnotTimes,
-    "log-normal": objective.LogNormalTimes,
-    "logit-normal": objective.LogitNormalTimes,
-    "uniform-log-snr": objective.UniformLogSNRTimes,
+TIMES: dict[str, type[times.Times]] = {
+    "uniform": times.UniformTimes,
+    "knots": times.KnotTimes,
+    "log-normal": times.LogNormalTimes,
+    "logit-normal": times.LogitNormalTimes,
+    "uniform-log-snr": times.UniformLogSNRTimes,
+    "importance": times.ImportanceTimes,
 }
 
-WEIGHTINGS: dict[str, type[objective.Weighting]] = {
-    "unit": objective.Unit,
-    "snr": objective.SNR,
-    "min-snr": objective.MinSNR,
-    "likelihood": objective.Likelihood,
+WEIGHTINGS: dict[str, type[weightings.Weighting]] = {
+    "unit": weightings.Unit,
+    "snr": weightings.SNR,
+    "truncated-snr": weightings.TruncatedSNR,
+    "min-snr": weightings.MinSNR,
+    "edm": weightings.EDMWeight,
+    "likelihood": weightings.Likelihood,
+    "uncertainty": weightings.Uncertainty,
 }
 
-COUPLINGS: dict[str, type[objective.Coupling]] = {
-    "independent": objective.Independent,
+COUPLINGS: dict[str, type[couplings.Coupling]] = {
+    "independent": couplings.Independent,
+    "minibatch-ot": couplings.MinibatchOT,
+}
+
+LOSSES: dict[str, type[losses.Loss]] = {
+    "l2": losses.L2,
+    "l1": losses.L1,
+    "huber": losses.Huber,
 }
 
 SAMPLERS: dict[str, type[base.Sampler]] = {
@@ -145,9 +156,10 @@ CATALOG: dict[type, tuple[str, dict[str, type]]] = {
     schedules.Schedule: ("schedule", dict(SCHEDULES)),
     ddpm.Betas: ("betas", dict(BETAS)),
     parameterizations.Parameterization: ("parameterization", dict(PARAMETERIZATIONS)),
-    objective.Times: ("times", dict(TIMES)),
-    objective.Weighting: ("weighting", dict(WEIGHTINGS)),
-    objective.Coupling: ("coupling", dict(COUPLINGS)),
+    times.Times: ("times", dict(TIMES)),
+    weightings.Weighting: ("weighting", dict(WEIGHTINGS)),
+    couplings.Coupling: ("coupling", dict(COUPLINGS)),
+    losses.Loss: ("loss", dict(LOSSES)),
     base.Sampler: ("sampler", dict(SAMPLERS)),
     grids.Grid: ("grid", dict(GRIDS)),
     nets_base.NetworkConfig: ("network", dict(NETWORKS)),

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from scorefield.core.ddpm import DDPM
-from scorefield.core.objective import (
-    KnotTimes,
-    LogitNormalTimes,
-    LogNormalTimes,
-    Objective,
-    UniformTimes,
-)
+from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM, Noise, Velocity
 from scorefield.core.schedules import VE, VP, Flow, SubVP
+from scorefield.core.times import KnotTimes, LogitNormalTimes, LogNormalTimes, UniformTimes
 from scorefield.data.augmentation import Augmentation
 from scorefield.data.cifar import CIFAR10, CIFAR100
 from scorefield.data.digits import Digits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -91,7 +91,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(
-    network: Network, name: str, lr: float, weight_decay: float
+    network: Network,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    beside: Sequence[nn.Parameter] = (),
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of a network: one AdamW, or Muon for inner kernels and AdamW for the rest.
 
@@ -103,12 +107,13 @@ def build_optimizers(
         name: 'adamw' or 'muon'.
         lr: the learning rate at the peak.
         weight_decay: decoupled weight decay.
+        beside: parameters that are trained beside the network's, by AdamW.
     """
     inner = _inner_weights(network) if name == "muon" else []
     chosen = {id(p) for p in inner}
     rest = [p for p in network.parameters() if id(p) not in chosen]
     adamw = torch.optim.AdamW(
-        rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
+        [*rest, *beside], lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
     )
     if not inner:
         return [adamw]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import Tensor
 
 from scorefield.errors import InputError
 
@@ -79,6 +80,14 @@ class Processes:
             value: this process's.
         """
         return self._sums(value / self.count)[0]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over processes.
+
+        Arguments:
+            values: this process's, a few numbers.
+        """
+        return torch.tensor(self._sums(*values.flatten().tolist())).reshape(values.shape)
 
     def agree(self, seconds: float, *, stop: bool) -> Agreed:
         """What a step's end is decided by: the main process's clock, and anyone's wish to stop.

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.core.denoisers import NetworkDenoiser
-from scorefield.core.objective import Objective
 from scorefield.data.base import DataSpec
 from scorefield.nets.base import Network
 from scorefield.recipes.recipe import Recipe
@@ -20,6 +19,7 @@ from scorefield.samplers.noise import stream
 from scorefield.training.draws import drawn_by_row
 from scorefield.training.engine import Engine
 from scorefield.training.fitting import until_it_fits
+from scorefield.training.loss import LossModule
 from scorefield.training.memory import saved_bytes, scaled
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import AUGMENT, DEQUANTISE, DROPOUT, NOISE
@@ -30,25 +30,6 @@ from scorefield.training.state import ModulePart, OptimizerPart, Part
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-class LossModule(nn.Module):
-    """Denoiser and objective as one module, so that wrappers for many processes see its forward pass.
-
-    Arguments:
-        denoiser: what is trained.
-        objective: the loss.
-    """
-
-    def __init__(self, denoiser: NetworkDenoiser, objective: Objective) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.objective = objective
-
-    def forward(
-        self, x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None, augment: Tensor | None
-    ) -> Tensor:
-        return self.objective.loss(self.denoiser, x0, t, eps, label, augment).mean()
 
 
 class Stepper:
@@ -74,8 +55,11 @@ class Stepper:
         self.accelerator, self.mine = accelerator, mine
         training = recipe.training
         self.network = cast(Network, denoiser.network)
+        self.network.recompute = training.gradient_checkpointing
+        self.module = LossModule(denoiser, recipe.objective)
         built = build_optimizers(
-            self.network, training.optimizer, training.lr, training.weight_decay
+            *(self.network, training.optimizer, training.lr, training.weight_decay),
+            beside=self.module.learned,
         )
         self.shard = sharder(accelerator)  # with weights, in `prepare`
         if self.shard is not None:
@@ -83,7 +67,7 @@ class Stepper:
             self.optimizers = built
         else:
             self.optimizers = [accelerator.prepare(optimizer) for optimizer in built]
-        self.loss: nn.Module = LossModule(denoiser, recipe.objective)
+        self.loss: nn.Module = self.module
         self.generator = torch.Generator()
         self.scaling = loss_scale(training.precision, accelerator.device)
         self.split = training.accumulate  # parts a batch is computed in; more when memory runs out
@@ -93,17 +77,21 @@ class Stepper:
         """What a run goes on from, by name."""
         optimizers = {f"optimizer.{k}": OptimizerPart(o) for k, o in enumerate(self.optimizers)}
         scaling = {"scaling": self.scaling} if self.scaling else {}
-        return {"network": ModulePart(self.network), **optimizers, **scaling}
+        return {
+            "network": ModulePart(self.network),
+            **optimizers,
+            **scaling,
+            **self.module.parts,
+        }
 
     def prepare(self) -> None:
         """Let processes share gradients; when the weights are laid out, since that is taken for settled."""
-        self.network.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         self.split = max(Processes(self.accelerator).gathered(self.split))
-        loss = LossModule(self.denoiser, self.recipe.objective)
         if self.shard is not None:
-            self.loss, self.optimizers = sharded(self.shard, loss, self.optimizers)
+            self.loss, self.optimizers = sharded(self.shard, self.module, self.optimizers)
         else:
-            self.loss = self.accelerator.prepare(loss)
+            self.loss = self.accelerator.prepare(self.module)
 
     def gradients(
         self, engine: Engine, step: int, x0: Tensor, label: Tensor | None
@@ -122,15 +110,15 @@ class Stepper:
             loss = self._fitted(engine, step, x0, label, len(x0) if alone else self.split)
         loss = Processes(self.accelerator).mean(loss)
         if self.scaling:
-            self.scaling.unscale(self.network.parameters())
+            self.scaling.unscale(self.module.parameters())
         clip = self.recipe.training.clip
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
+        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), clip)
         return loss, float(whole(norm))
 
     @property
     def is_sound(self) -> bool:
         """Whether the weights are finite: the last update may have been too much."""
-        norms = torch._foreach_norm(list(self.network.parameters()))
+        norms = torch._foreach_norm(list(self.module.parameters()))
         return bool(torch.stack([whole(norm) for norm in norms]).isfinite().all())
 
     def overflowed(self, loss: float, norm: float) -> bool:
@@ -145,7 +133,7 @@ class Stepper:
 
     def leave_out(self) -> None:
         """Drop the gradients that are there."""
-        self.network.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
 
     def update(self, lr: float) -> None:
         """Change the weights by the gradients that are there.
@@ -158,6 +146,7 @@ class Stepper:
                 group["lr"] = lr
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self.module.finish(Processes(self.accelerator).sum)
 
     def dry_run(self, engine: Engine, x0: Tensor, label: Tensor | None) -> None:
         """A pass of the first step that changes no weights and leaves its gradients.
@@ -167,7 +156,7 @@ class Stepper:
             x0: this process's rows of the batch.
             label: the labels of the whole batch.
         """
-        self.network.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
             self._fitted(engine, 0, x0, label, len(x0))
         if self.accelerator.device.type != "cpu":
@@ -183,7 +172,7 @@ class Stepper:
             x0: this process's rows of the batch.
             label: the labels of the whole batch.
         """
-        device, mine, objective = self.accelerator.device, self.mine, self.recipe.objective
+        device, mine, objective = self.accelerator.device, self.mine, self.module.objective
         batch, seed = self.recipe.training.batch, self.recipe.training.seed
         # No number of processes changes a sample: each draws what is a few numbers a row for the whole
         # batch and keeps its rows, and what has the size of an image by the rows.
@@ -202,8 +191,8 @@ class Stepper:
         eps = drawn_by_row(torch.randn, mine, shape, seed, NOISE, step, dtype=x0.dtype)
         torch.manual_seed(stream(seed, DROPOUT, step, self.accelerator.process_index))
         x0 = changes(x0)
-        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps).to(device)
         label = None if label is None else label[mine]
+        x0, t, eps = x0.to(device), t[mine], objective.coupling(x0, eps, label).to(device)
         told, known = (None if c is None else c.to(device) for c in (changes.told, label))
         return x0, t, eps, known, told
 
@@ -240,6 +229,7 @@ class Stepper:
     def _backward(
         self, engine: Engine, step: int, x0: Tensor, label: Tensor | None, parts: int = 1
     ) -> float:
+        self.module.begin()
         given = self.drawn(step, x0, label)
         scale = self.scaling.scale if self.scaling else 1.0
         total = 0.0

@@ -46,6 +46,7 @@ from scorefield.training.posthoc import Kind, Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.processes import Processes, peers_answering
 from scorefield.training.progress import Progress, left_out
+from scorefield.training.rates import learning_rate
 from scorefield.training.report import write_report
 from scorefield.training.sharding import HeldPart, WholePart, whole
 from scorefield.training.state import Part
@@ -415,13 +416,6 @@ class Trainer:
         per_step = self.budget.spent(seconds=step_seconds, images=batch, steps=1)
         return (1 - self._spent()) / per_step * step_seconds
 
-    def _lr(self, spent: float) -> float:
-        """Linear warm-up over steps, then constant, then linear to 0 over the last part of the budget."""
-        training = self.training
-        up = min(1.0, (self.position.step + 1) / training.warmup) if training.warmup else 1.0
-        down = min(1.0, (1 - spent) / training.decay) if training.decay else 1.0
-        return training.lr * up * down
-
     @cached_property
     def _first(self) -> tuple[Tensor, Tensor | None]:
         """The batch that ways to compute are tried on, read once as reading it is not to be timed."""
@@ -438,7 +432,7 @@ class Trainer:
         x0, label = next(batches)
         self.monitor.waited += time.perf_counter() - begin
         step, batch = self.position.step, self.training.batch
-        lr = self._lr(self._spent()) * self.position.lr_factor
+        lr = learning_rate(self.training, step, self._spent()) * self.position.lr_factor
         loss, norm = self.stepper.gradients(self.engine, step, x0, label)
         finite = math.isfinite(loss) and math.isfinite(norm)
         good = self.stepper.overflowed(loss, norm) or finite

@@ -176,7 +176,7 @@ class Checks:
         def loss(part: Tensor) -> Tensor:
             label = None if samples.label is None else samples.label[part].to(self.device)
             x0, noise = samples.x0[part].to(self.device), eps[part].to(self.device)
-            return objective.loss(denoiser, x0, t[part], noise, label)
+            return objective.losses(denoiser, x0, t[part], noise, label)
 
         weights = [p for p in network.parameters() if p.requires_grad]
         return estimates(half_gradients(loss, weights, half, rows), half)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from scorefield.core.denoisers import NetworkDenoiser
-from scorefield.core.objective import Times
+from scorefield.core.losses import L2
 from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
+from scorefield.core.times import Times
 from scorefield.samplers.noise import stream
 
 LEVELS = 8
@@ -93,7 +94,7 @@ def network_loss(denoiser: NetworkDenoiser, device: torch.device) -> Loss:
 
     def loss(x0: Tensor, t: Tensor, eps: Tensor, label: Tensor | None) -> Tensor:
         cond = {} if label is None else {"label": label.to(device)}
-        return denoiser.loss(x0.to(device), t, eps.to(device), **cond)
+        return L2()(denoiser.residual(x0.to(device), t, eps.to(device), **cond))
 
     return loss
 
