@@ -267,7 +267,7 @@ def test_a_compiled_run_says_so(tmp_path, recipe, monkeypatch):
 
     monkeypatch.setattr(nn.Module, "compile", compile_)
     measured = [Trial(Engine(), 0.02, 0.1), Trial(Engine(compiled=True), 0.01, 7.4)]
-    monkeypatch.setattr("scorefield.training.trainer.trials", lambda *args: measured)
+    monkeypatch.setattr("scorefield.training.settling.trials", lambda *args: measured)
     trainer = Trainer(recipe("points", "training.compile=on"), tmp_path)
     notes = [progress.note for progress in trainer if progress.note]
     assert calls == [trainer.network]
@@ -285,7 +285,7 @@ def test_on_means_on_even_where_eager_code_is_faster(
 ):
     monkeypatch.setattr(nn.Module, "compile", lambda self, **settings: None)
     measured = [Trial(Engine(), 0.01, 0.1), Trial(Engine(compiled=True), 0.02, 7.4)]
-    monkeypatch.setattr("scorefield.training.trainer.trials", lambda *args: measured)
+    monkeypatch.setattr("scorefield.training.settling.trials", lambda *args: measured)
     trainer = Trainer(recipe("points", f"training.compile={asked}"), tmp_path)
     next(iter(p for p in trainer if p.step))
     assert trainer.engine.compiled == compiled

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scorefield.data.base import Data
 from scorefield.training.engine import Engine
+from scorefield.training.progress import Remark
 from scorefield.training.state import Part
 
 if TYPE_CHECKING:
@@ -85,6 +86,17 @@ class Room:
         while self.is_short(split) and split < self.needed.rows:
             split = min(2 * split, self.needed.rows)
         return split
+
+    def fitted(self, split: int) -> tuple[int, list[Remark]]:
+        """Parts in which a batch fits, and what there is to say of the memory.
+
+        Arguments:
+            split: parts to begin with.
+        """
+        parts = self.parts(split)
+        warning = self.is_short(parts) or parts > split
+        said = [(self.describe(parts), warning)] if warning or self.is_notable else []
+        return parts, said
 
     def describe(self, split: int) -> str:
         """A sentence about what is needed, what of that is still to come, and what is free.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from scorefield.data.base import Skipped
 from scorefield.training.health.record import Health
 
+Remark = tuple[str, bool]  # what there is to say, and whether everybody should see it
+
 NAMED = 3  # of the files that were left out
 
 

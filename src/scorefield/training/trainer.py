@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +27,7 @@ from scorefield.training.batches import Batches
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage, Profiles
-from scorefield.training.engine import Engine, Trial, measured, trials
+from scorefield.training.engine import Engine, Trial
 from scorefield.training.faults import LEFT_OUT, Fault, Faults, Origin, advanced, rolled_back
 from scorefield.training.folder import (
     AVERAGES,
@@ -45,13 +46,14 @@ from scorefield.training.order import WEIGHTS, ShuffledOrder
 from scorefield.training.posthoc import Kind, Snapshots
 from scorefield.training.preview import AVERAGED, RAW, save_preview
 from scorefield.training.processes import Processes, peers_answering
-from scorefield.training.progress import Progress, left_out
+from scorefield.training.progress import Progress, Remark, left_out
 from scorefield.training.rates import learning_rate
 from scorefield.training.report import write_report
+from scorefield.training.settling import as_before, chosen
 from scorefield.training.sharding import HeldPart, WholePart, whole
 from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
-from scorefield.training.trackers import chosen
+from scorefield.training.trackers import known_trackers
 
 
 class Trainer:
@@ -85,7 +87,7 @@ class Trainer:
         budget: str | None = None,
         trackers: Sequence[str] | None = None,
     ) -> None:
-        self.trackers = chosen(trackers)
+        self.trackers = known_trackers(trackers)
         self.out = Path(out)
         check_writable(self.out)
         stored = stored_recipe(self.out, resume)
@@ -192,10 +194,8 @@ class Trainer:
         step = self.position.step
         log = RunLog(self.out, self.accelerator, step, self.recipe, self.trackers)
         self.monitor.resume(self.position, log.checks)
-        for text, warning in self.remarks:
+        for text, warning in chain(self.remarks, self._prepared()):
             yield self._note(log, text, warning=warning)
-        yield from self._fitted(log)
-        yield from self._prepared(log)
         self.network.train()
         self.saved = self.position
         self.origin = Origin(self.position, self.parts) if self.position.step == 0 else None
@@ -304,16 +304,6 @@ class Trainer:
             f"{self.position.lr_factor:g} of the learning rate"
         )
 
-    def _fitted(self, log: RunLog) -> Iterator[Progress]:
-        """Say how much memory is needed, and split the batch where there is too little."""
-        needed = estimated(self.stepper, self.average, self.data, self._first)
-        room = Room(needed, free_bytes(self.accelerator.device))
-        before, self.stepper.split = self.stepper.split, room.parts(self.stepper.split)
-        self.position = replace(self.position, split=self.stepper.split)
-        short = room.is_short(self.stepper.split) or self.stepper.split > before
-        if short or room.is_notable:
-            yield self._note(log, room.describe(self.stepper.split), warning=short)
-
     def _snapshot(self, kind: Kind = "step") -> None:
         if self.accelerator.is_main_process:
             self.snapshots.write(self.position.step, self.profiles, kind)
@@ -334,38 +324,20 @@ class Trainer:
                 f"{self.out} has {self.position.step:,} steps and {self.position.seconds:.0f} s"
             )
 
-    def _prepared(self, log: RunLog) -> Iterator[Progress]:
-        """Settle how the network computes: as before when resuming, else by measuring."""
+    def _prepared(self) -> Generator[Remark, None, None]:
+        """Settle how much is computed at once and how, as before when resuming, else by measuring."""
+        needed = estimated(self.stepper, self.average, self.data, self._first)
+        room = Room(needed, free_bytes(self.accelerator.device))
+        self.stepper.split, remarks = room.fitted(self.stepper.split)
+        yield from remarks
+        run, slowest = self._dry_run, self._slowest
         if self.position.step == 0:
-            tried = {}
-            for trial in trials(
-                self.training, self.network, self._dry_run, self._remaining, self._slowest
-            ):
-                tried[trial.engine] = trial
-                if trial.failure:
-                    yield self._note(log, _uncompiled(trial), warning=True)
-                elif trial.seconds:
-                    note = f"{trial.engine}: {self.training.batch / trial.seconds:.0f} images/s"
-                    if trial.engine.compiled:
-                        note += f", after {trial.preparation:.0f} s of compiling"
-                    yield self._note(log, note)
-            forced = self.training.compile == "on"
-            self.engine = min(
-                (t for t in tried.values() if not t.failure),
-                key=lambda t: (forced and not t.engine.compiled, t.seconds),
-            ).engine
-            self.position = replace(
-                self.position,
-                precision=self.engine.precision,
-                channels_last=self.engine.channels_last,
-                compiled=self.engine.compiled,
+            self.engine = yield from chosen(
+                self.training, self.network, run, self._remaining, slowest
             )
-        elif self.engine.compiled:
-            # Before the first step, as compiling is not training time; this machine may not be able to.
-            trial = self._slowest(measured(self.engine, self.network, self._dry_run, n=0))
-            if trial.failure:
-                self.engine = replace(self.engine, compiled=False)
-                yield self._note(log, _uncompiled(trial), warning=True)
+            self.position = replace(self.position, **asdict(self.engine))
+        else:
+            self.engine = yield from as_before(self.engine, self.network, run, slowest)
         if self.stepper.shard:  # FSDP cuts up contiguous weights only
             self.engine = replace(self.engine, channels_last=False)
             self.position = replace(self.position, channels_last=False)
@@ -462,7 +434,3 @@ class Trainer:
 
 def _divided(parts: int) -> str:
     return f"memory ran out; a batch is now computed in {parts} parts, with the same gradient"
-
-
-def _uncompiled(trial: Trial) -> str:
-    return f"not compiled ({trial.failure}); training goes on without"
