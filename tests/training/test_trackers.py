@@ -10,7 +10,7 @@ from PIL import Image
 from scorefield.errors import InputError
 from scorefield.training import Trainer, read_log
 from scorefield.training.health import Health
-from scorefield.training.trackers import Trackers, chosen, flat, numbers
+from scorefield.training.trackers import Trackers, flat, known_trackers, numbers
 
 CHECKED = "training.health_every=3steps"
 
@@ -163,9 +163,9 @@ def test_what_cannot_be_used_is_said_before_anything_is_written(
 
 
 def test_tensorboard_is_used_where_it_is_installed(monkeypatch):
-    assert chosen(None) == ("tensorboard",)
+    assert known_trackers(None) == ("tensorboard",)
     monkeypatch.setattr("accelerate.utils.is_tensorboard_available", lambda: False)
-    assert chosen(None) == ()
+    assert known_trackers(None) == ()
 
 
 def test_names_and_settings():

@@ -17,7 +17,7 @@ EXTRAS = {TENSORBOARD: "track", "wandb": "wandb", "trackio": "trackio", "mlflow"
 PROJECT = "scorefield"  # under which services file the runs
 
 
-def chosen(names: Sequence[str] | None) -> tuple[str, ...]:
+def known_trackers(names: Sequence[str] | None) -> tuple[str, ...]:
     """The trackers that are meant.
 
     Arguments:
@@ -51,7 +51,7 @@ class Trackers:
     """The trackers of a run. One that fails is let go, which is said once: training does not need it.
 
     Arguments:
-        names: as `chosen` gives them.
+        names: as `known_trackers` gives them.
         out: the run folder.
         recipe: its settings by dotted key, for those that keep such.
     """

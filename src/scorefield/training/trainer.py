@@ -53,7 +53,7 @@ from scorefield.training.settling import as_before, fastest
 from scorefield.training.sharding import HeldPart, WholePart, whole
 from scorefield.training.state import Part
 from scorefield.training.stepper import Stepper
-from scorefield.training.trackers import chosen
+from scorefield.training.trackers import known_trackers
 
 
 class Trainer:
@@ -87,7 +87,7 @@ class Trainer:
         budget: str | None = None,
         trackers: Sequence[str] | None = None,
     ) -> None:
-        self.trackers = chosen(trackers)
+        self.trackers = known_trackers(trackers)
         self.out = Path(out)
         check_writable(self.out)
         stored = stored_recipe(self.out, resume)
