@@ -114,6 +114,7 @@ def test_a_signal_that_was_ignored_stays_so():
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_asked_to_end_goes_on_exactly(here, small, capsys):
     process = started(here / "r", "train", "moons", *small, *LONG, step=2)
     # another cannot train there meanwhile

@@ -43,7 +43,13 @@ def test_a_folder_that_another_process_has_is_refused(tmp_path, other):
             raise AssertionError("both have it")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
+@pytest.mark.parametrize(
+    "how",
+    [
+        signal.SIGKILL,
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, None)),
+    ],
+)
 def test_the_lock_ends_with_its_process(tmp_path, other, how):
     if how is None:
         other.communicate()

@@ -32,7 +32,7 @@ def test_a_run_shows_both_weights(tmp_path, recipe, previews):
     averaged = trainer.model
     raw = copy.deepcopy(averaged)
     raw.denoiser.network.load_state_dict(trainer.network.state_dict())
-    samples = (model.sample(36, steps=12, seed=0, batch=36) for model in (averaged, raw))
+    samples = (model.sample(25, steps=10, seed=0, batch=25) for model in (averaged, raw))
     left, right = (np.asarray(picture(x, trainer.spec)) for x in samples)
     height, width = left.shape
     assert (pixels[-height:, :width] == left).all()

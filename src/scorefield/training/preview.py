@@ -12,7 +12,7 @@ from scorefield.models.model import Model
 from scorefield.viz.images import save_image
 from scorefield.viz.samples import picture
 
-IMAGES, POINTS, STEPS = 36, 2000, 12
+IMAGES, POINTS, STEPS = 25, 2000, 10
 AVERAGED, RAW = "averaged (EMA)", "raw"
 LETTERS, MARGIN, GAP = 24, 8, 16  # pixels: height of letters, about them, and between pictures
 

@@ -19,7 +19,7 @@ from scorefield.atomic import check_writable
 from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
-from scorefield.nets.base import Network
+from scorefield.nets.base import Network, lay_out
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
@@ -155,6 +155,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             model = self.recipe.build(self.spec, self.denoiser.moments)
         model.network.load_state_dict({name: whole(value) for name, value in weights.items()})
+        lay_out(model.network, torch.channels_last)  # as `load` does
         model.to(self.accelerator.device).eval().requires_grad_(False)
         return Model(model, self.recipe, self.spec, self.position.step)
 
