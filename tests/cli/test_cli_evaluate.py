@@ -55,6 +55,18 @@ def test_a_function_in_the_folder_one_is_in(work, run):
     assert "features: halves_of:all (" in text
 
 
+def test_other_weights_have_an_evaluation_of_their_own(work, run, strict):
+    run("evaluate", "points", *FEW)
+    before = (work / "points/evaluation.json").read_bytes()
+    (work / "points/model.safetensors").rename(work / "points/raw.safetensors")
+    run("evaluate", "points", *FEW, "--weights", "raw")
+    run("evaluate", "points/raw.safetensors", *FEW)
+    (work / "points/raw.safetensors").rename(work / "points/model.safetensors")
+    assert (work / "points/evaluation.json").read_bytes() == before
+    raw = strict((work / "points/evaluation-raw.json").read_text(encoding="utf-8"))
+    assert raw["count"] == 40
+
+
 def test_evaluations_are_compared(work, run, capsys):
     for steps, name in ((2, "a.json"), (3, "b.json")):
         run("evaluate", "points", *FEW[:-1], steps, "-o", name)

@@ -84,7 +84,8 @@ def evaluate_run(
     batch
         Samples computed at once.
     out
-        The .json file; the page and the picture get its name with .html and .png.
+        The .json file; the page and the picture get its name with .html and .png. In the run's folder if not
+        given: evaluation.json, evaluation-raw.json, or evaluation-NAME.json of another model file NAME.
     device
         Where samples are drawn, such as cpu or cuda.
     weights
@@ -93,7 +94,7 @@ def evaluate_run(
         Print lines of JSON.
     """
     home = Path(run) if Path(run).is_dir() else Path(run).parent
-    out = home / "evaluation.json" if out is None else out
+    out = home / f"evaluation{_which(Path(run), weights)}.json" if out is None else out
     if out.suffix != ".json":
         raise InputError(f"cannot write '{out.name}'; the ending is .json")
     check_writable(out)
@@ -152,6 +153,13 @@ def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
     for word in words:
         plain = override(plain, word)
     return find_features(name, plain["features"])
+
+
+def _which(run: Path, weights: Weights) -> str:
+    """What tells the evaluation of other weights from that of a run's own."""
+    if run.is_file() and run.stem != "model":
+        return f"-{run.stem}"
+    return "-raw" if weights == "raw" else ""
 
 
 def _tell(found: Result, out: Path, page: Path, *, as_json: bool) -> None:
