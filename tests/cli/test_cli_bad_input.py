@@ -107,6 +107,7 @@ def test_train_from_a_broken_file(here, refused, content, expected):
     says(refused("train", "bad.yaml", "-o", "out"), *expected)
 
 
+@pytest.mark.slow
 def test_train_on_damaged_data(here, refused, digits):
     images, labels = (digits / f"{name}.gz" for name in FILES["train"])
     folder = here / "data"

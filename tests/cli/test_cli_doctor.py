@@ -76,8 +76,9 @@ def test_train_auto_on_images_says_what_is_wrong_with_them(here, capsys, glyphs)
     ("shape", "dtype"),
     [
         ((30, 12, 12, 3), np.uint8),
-        ((30, 12, 12), np.uint16),
-        ((30, 2, 700), np.float32),  # a signal longer than principal directions are worth
+        pytest.param((30, 12, 12), np.uint16, marks=pytest.mark.slow),
+        # a signal longer than principal directions are worth
+        pytest.param((30, 2, 700), np.float32, marks=pytest.mark.slow),
     ],
 )
 def test_train_auto_on_arrays_of_every_kind(here, shape, dtype):

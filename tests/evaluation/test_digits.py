@@ -42,6 +42,7 @@ def test_an_image_does_not_depend_on_its_batch(some):
     assert torch.allclose(whole, one, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_worse_images_are_further_away(some):
     """Noise of growing strength moves a set away from another of the same kind."""
     images, _ = some

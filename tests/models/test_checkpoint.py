@@ -390,6 +390,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_finds_no_room_says_how_much_it_needs(tmp_path):
     path = tmp_path / FILE
     words = [sys.executable, "-c", FULL, str(path)]

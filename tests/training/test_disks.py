@@ -31,7 +31,12 @@ def goes_on_exactly(out, recipe, folder):
 
 
 @pytest.mark.parametrize(
-    ("place", "step"), [("state", 3), ("model.safetensors", 6), ("samples", 6)]
+    ("place", "step"),
+    [
+        ("state", 3),
+        pytest.param("model.safetensors", 6, marks=pytest.mark.slow),
+        pytest.param("samples", 6, marks=pytest.mark.slow),
+    ],
 )
 def test_something_in_the_way_of_a_save(tmp_path, recipe, previews, place, step):
     chosen, out = recipe("points", *WORDS), tmp_path / "run"

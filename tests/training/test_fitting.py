@@ -86,6 +86,7 @@ def test_a_batch_that_does_not_fit_has_the_same_gradient_in_parts(
     assert torch.allclose(parts, whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 
+@pytest.mark.slow
 def test_parts_are_remembered_and_told(tmp_path, recipe, small_memory):
     small_memory(5)
     chosen = recipe("points", "training.checkpoint_every=3steps")
@@ -105,6 +106,7 @@ def test_parts_are_remembered_and_told(tmp_path, recipe, small_memory):
         assert all(torch.equal(value, there[key]) for key, value in part.tensors().items())
 
 
+@pytest.mark.slow
 def test_not_even_one_sample_fits(tmp_path, recipe, monkeypatch, small_memory):
     trainer = Trainer(recipe("points"), tmp_path)
     small_memory(0)
