@@ -84,8 +84,8 @@ def evaluate_run(
     batch
         Samples computed at once.
     out
-        The .json file; the page and the picture get its name with .html and .png. If not given, in the run's
-        folder: evaluation.json, evaluation-raw.json, or evaluation-NAME.json of another model file NAME.
+        The .json file; the page and the picture get its name with .html and .png. If not given, in the
+        run's folder: evaluation.json, evaluation-raw.json, or evaluation-NAME.json of another model file.
     device
         Where samples are drawn, such as cpu or cuda.
     weights
