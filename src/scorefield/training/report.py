@@ -34,7 +34,8 @@ LOSSES = (
     "training samples by heart, and is no goal."
 )
 FLOOR = "4 4"  # dashes of what a run is held against
-LEAST = 1e-3  # of a target's unit variance: one who knows the data by heart is at 1e-30, off any chart
+# Of a target's unit variance: one who knows the data by heart is at 1e-30, off any chart.
+LEAST = 1e-3
 
 
 def write_report(out: str | Path, path: Path | None = None) -> Path:
