@@ -157,6 +157,23 @@ def test_compiled_code_that_gives_right_gradients_is_used(tmp_path, recipe, monk
     assert trial.seconds < float("inf")
 
 
+def test_other_dropout_masks_are_no_wrong_gradients(network):
+    """Compilers draw masks of their own, as here the second pass does."""
+    network.layers.append(nn.Dropout(0.9))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 1, 4, 4, generator=generator)
+    asleep = []
+
+    def run(engine):
+        network.zero_grad(set_to_none=True)
+        asleep.append(not network.layers[-1].training)
+        network.layers(x).square().sum().backward()
+
+    assert disagreement(Engine(compiled=True), network, run) == ""
+    assert asleep == [True, True]
+    assert network.layers[-1].training
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when it first compiles
 @pytest.mark.parametrize(

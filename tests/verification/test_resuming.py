@@ -44,7 +44,7 @@ def test_a_run_that_fails_by_itself_is_told(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("way", "kills"), [("fp32", 22), ("bf16", 3)])
+@pytest.mark.parametrize(("way", "kills"), [("fp32", 22), ("bf16", 3), ("compiled", 2)])
 def test_killed_runs_are_straight_runs_bit_for_bit(way, kills):
     found = ordeal(way, kills, seed=1)
     assert (found.differing, found.losses, found.lost, found.kills) == (0, 0, 0, kills)

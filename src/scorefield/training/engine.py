@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scorefield.nets.base import Network, lay_out
 from scorefield.recipes.training import Training
@@ -142,7 +142,8 @@ def disagreement(engine: Engine, network: Network, run: Callable[[Engine], None]
         A clause for a sentence, or nothing when all gradients agree.
     """
     plain = replace(engine, compiled=False)
-    with _disturbed(network):
+    # Compilers draw other dropout masks than eager code, and gradients differ by that alone.
+    with _disturbed(network), _without_dropout(network):
         found = _gradients(engine, network, run)
         plain.apply(network)
         right = _gradients(plain, network, run)
@@ -161,6 +162,18 @@ def _gradients(
 ) -> dict[str, Tensor]:
     run(engine)
     return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+
+
+@contextmanager
+def _without_dropout(network: Network) -> Iterator[None]:
+    active = [m for m in network.modules() if isinstance(m, nn.Dropout) and m.p and m.training]
+    for module in active:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in active:
+            module.train()
 
 
 @contextmanager
