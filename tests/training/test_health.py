@@ -9,12 +9,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from scorefield.data.blocks import spread
 from scorefield.data.mnist import MNIST10k
 from scorefield.errors import InputError
 from scorefield.recipes import find_recipe
 from scorefield.training import Trainer, read_log
 from scorefield.training.health import Health
-from scorefield.training.health.checks import Checks, ema_lag, some
+from scorefield.training.health.checks import Checks, ema_lag
 from scorefield.training.health.losses import level_losses, network_loss
 from scorefield.training.state import Position
 
@@ -196,7 +197,7 @@ def test_the_lag_of_the_average_is_a_share_of_the_weights():
 
 
 def test_samples_that_are_looked_at_come_from_everywhere():
-    assert some(5, 9).tolist() == [0, 1, 2, 3, 4]
-    found = some(1000, 10)
+    assert spread(5, 9).tolist() == [0, 1, 2, 3, 4]
+    found = spread(1000, 10)
     assert (found // 100).tolist() == list(range(10))
     assert len(set((found % 100).tolist())) > 5

@@ -28,14 +28,24 @@ def blocks(indices: Tensor, spec: DataSpec) -> tuple[Tensor, ...]:
 def representatives(count: int, spec: DataSpec) -> Tensor:
     """Indices of the samples that data are measured on, in rising order, int64.
 
-    All of them, up to 2²⁸ numbers or 20,000 samples, whichever is more. Beyond that one out of each of as
-    many equal stretches, not always at the same place in it: classes may take turns in the data.
+    All of them, up to 2²⁸ numbers or 20,000 samples, whichever is more; beyond that they are spread.
 
     Arguments:
         count: number of samples in the data.
         spec: the description of the data.
     """
-    most = max(ENOUGH, MANY // math.prod(spec.shape))
+    return spread(count, max(ENOUGH, MANY // math.prod(spec.shape)))
+
+
+def spread(count: int, most: int) -> Tensor:
+    """At most so many numbers below a count, rising, int64: one of each of as many equal stretches.
+
+    Its place in a stretch is random, always the same: classes may take turns in the data.
+
+    Arguments:
+        count: how many there are.
+        most: how many are wanted.
+    """
     if count <= most:
         return torch.arange(count)
     place = torch.rand(most, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.data.base import Data
+from scorefield.data.blocks import spread
 from scorefield.errors import InputError
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
@@ -29,9 +30,8 @@ from scorefield.training.health.noise_scale import estimates, half_gradients, no
 from scorefield.training.health.record import Health
 from scorefield.training.order import HEALTH
 
-SAMPLES = (
-    96  # each at 8 levels, thrice: 2304 passes forward, which cost what 768 images of training do
-)
+# Each at 8 levels, thrice: 2304 passes forward, which cost what 768 images of training do.
+SAMPLES = 96
 KNOWN = 10_000  # training samples that the ideal denoiser knows, of large ones fewer:
 NUMBERS = 1 << 23  # in all of these
 NOISE_BATCH = 256  # images for the noise scale at most
@@ -96,7 +96,7 @@ class Checks:
     @cached_property
     def train(self) -> Samples:
         """The training samples that losses are measured on."""
-        return self._samples(self.data, some(len(self.data), SAMPLES))
+        return self._samples(self.data, spread(len(self.data), SAMPLES))
 
     @cached_property
     def held_out(self) -> Samples | str:
@@ -107,7 +107,7 @@ class Checks:
             return str(error)
         if data.spec.shape != self.data.spec.shape or (self._conditional and data.label is None):
             return "the test split has another shape, or no labels"
-        return self._samples(data, some(len(data), SAMPLES))
+        return self._samples(data, spread(len(data), SAMPLES))
 
     @property
     def remark(self) -> str:
@@ -128,7 +128,7 @@ class Checks:
         """What is the same at every check: levels and what losses are held against."""
         way = (self.denoiser.schedule, self.denoiser.parameterization)
         most = min(KNOWN, max(NUMBERS // math.prod(self.data.spec.shape), SAMPLES))
-        which = [some(len(self.data), most), some(len(self.data), SAMPLES)]
+        which = [spread(len(self.data), most), spread(len(self.data), SAMPLES)]
         known = self._samples(self.data, torch.unique(torch.cat(which)))
         ideal = ideal_loss(known.x0, known.label, *way)
         moments = self.denoiser.moments
@@ -180,21 +180,6 @@ class Checks:
 
         weights = [p for p in network.parameters() if p.requires_grad]
         return estimates(half_gradients(loss, weights, half, rows), half)
-
-
-def some(count: int, most: int) -> Tensor:
-    """At most so many numbers below a count: one of each of as many equal stretches, anywhere in it.
-
-    Classes may take turns in the data, so evenly spaced numbers would not do.
-
-    Arguments:
-        count: how many there are.
-        most: how many are wanted.
-    """
-    if count <= most:
-        return torch.arange(count)
-    place = torch.rand(most, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return ((torch.arange(most) + place) * (count / most)).long().clamp(max=count - 1)
 
 
 @torch.no_grad()
