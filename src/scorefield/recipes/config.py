@@ -101,6 +101,20 @@ def _interface(cls: type) -> tuple[str, dict[str, type]] | None:
     return None
 
 
+def dotted(plain: Mapping[str, Any], prefix: str = "") -> Plain:
+    """The values within dictionaries by dotted key, in order.
+
+    Arguments:
+        plain: as `to_dict` gives it.
+        prefix: what stands before each key.
+    """
+    found: Plain = {}
+    for key, value in plain.items():
+        name = f"{prefix}{key}"
+        found |= dotted(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
 def override(plain: Plain, assignment: str) -> Plain:
     """A copy of a dictionary with one dotted key set, as in ``network.width=64`` or ``schedule=subvp``.
 

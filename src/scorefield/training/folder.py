@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from scorefield.atomic import whole_file
 from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, read_card
-from scorefield.recipes.config import from_dict, to_dict
+from scorefield.recipes.config import dotted, from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.checkpoints import Checkpoints
 
@@ -52,14 +51,6 @@ def stored_recipe(out: Path, resume: bool) -> Recipe | None:
 
 def difference(out: Path, stored: Recipe, given: Recipe) -> str:
     """Why a run cannot go on with another recipe: the first key in which they differ."""
-
-    def flat(plain: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-        for key, value in plain.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield prefix + key, value
-
-    old, new = dict(flat(to_dict(stored))), dict(flat(to_dict(given)))
+    old, new = dotted(to_dict(stored)), dotted(to_dict(given))
     key = next(k for k in {**old, **new} if old.get(k) != new.get(k))
     return f"the run in {out} has another recipe: {key} is {old.get(key)} there and {new.get(key)} here"

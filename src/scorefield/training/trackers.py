@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scorefield.errors import InputError, unknown
+from scorefield.recipes.config import dotted
 from scorefield.training.health.record import Health, mean
 
 if TYPE_CHECKING:
@@ -122,21 +123,16 @@ class Trackers:
             self.troubles.append(f"the tracker {name} failed, training goes on without: {reason}")
 
 
-def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted key.
+def flat(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key, those that are no number or word in words.
 
     Arguments:
         plain: settings within settings.
-        prefix: what stands before each key.
     """
-    found: dict[str, Any] = {}
-    for key, value in plain.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{name}.")
-        else:
-            found[name] = value if isinstance(value, (str, int, float, bool)) else str(value)
-    return found
+    return {
+        key: value if isinstance(value, (str, int, float, bool)) else str(value)
+        for key, value in dotted(plain).items()
+    }
 
 
 def numbers(health: Health) -> dict[str, float]:
