@@ -10,13 +10,9 @@ Evaluations are counted at the denoiser. diffusers' DDIM has its clipping to [-1
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import json
 import math
-import sys
 import time
-import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,26 +23,11 @@ from pathlib import Path
 import diffusers
 import torch
 from scores import BUDGETS, CLOCKED_BUDGET, SHAPES, Clock, net_seconds, read, score
+from stand_ins import k_diffusion_sampling
 
 Denoise = Callable[[torch.Tensor, float], torch.Tensor]  # (x, σ) ↦ E[x₀ | x₀ + σε = x]
 Run = Callable[[Denoise, torch.Tensor, int, torch.Generator], torch.Tensor]
 SIGMA_MIN, SIGMA_MAX = 0.010000500037503125, 157.40728081040737
-
-
-def k_diffusion_sampling():
-    """k_diffusion.sampling without its package, which imports all that training needs.
-
-    What sampling.py and utils.py import and the samplers used here never call is left empty:
-    torchvision (images), torchdiffeq (likelihoods), torchsde (seeded Brownian paths; noise is given).
-    """
-    for name in ("torchvision", "torchvision.transforms", "torchdiffeq", "torchsde"):
-        sys.modules[name] = types.ModuleType(name)
-    sys.modules["torchvision.transforms"].functional = None
-    sys.modules["torchdiffeq"].odeint = None
-    package = types.ModuleType("k_diffusion")
-    package.__path__ = importlib.util.find_spec("k_diffusion").submodule_search_locations
-    sys.modules["k_diffusion"] = package
-    return importlib.import_module("k_diffusion.sampling")
 
 
 K = k_diffusion_sampling()

@@ -18,13 +18,13 @@ import importlib.util
 import itertools
 import json
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import tables
 import torch
+from peers_environment import environment
 from problems import PROBLEMS
 from scores import BUDGETS, CLOCKED_BUDGET, SHAPES, Clock, net_seconds, read, score
 
@@ -37,26 +37,7 @@ from scorefield.samplers.base import Sampler, sample
 from scorefield.samplers.noise import unseeded
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 OTHER_GRIDS = ("log-snr", "karras")
-
-
-def environment() -> Path:
-    """The peers' Python; made when there is none or the list of versions has changed."""
-    folder, wanted = ROOT / ".venv-peers", (HERE / "peers.txt").read_text()
-    python, mark = folder / "bin" / "python", folder / "installed.txt"
-    if mark.is_file() and mark.read_text() == wanted:
-        return python
-    print("Making .venv-peers with diffusers and k-diffusion", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-    pins = [line for line in wanted.splitlines() if line and not line.startswith("#")]
-    bare = [pin for pin in pins if pin.startswith("k-diffusion")]
-    install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    rest = [pin for pin in pins if pin not in bare]
-    subprocess.run([*install, "-c", ROOT / "constraints.txt", *rest], check=True)
-    subprocess.run([*install, "--no-deps", *bare], check=True)
-    mark.write_text(wanted)
-    return python
 
 
 def run_peers(folder: Path, names: list[str], count: int, seed: int) -> None:
