@@ -1,6 +1,8 @@
 """The benchmarks' problems and data are what they claim."""
 
 import importlib.util
+import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,6 +29,9 @@ def module(name):
 
 
 problems, scores, loaders = module("problems"), module("scores"), module("loaders")
+contest, tutorial, page = module("contest"), module("tutorial"), module("side_by_side_page")
+module("peers_environment")
+side_by_side = module("side_by_side")
 MADE = {name: make for name, (make, _) in problems.PROBLEMS.items() if name != "digits64"}
 
 
@@ -146,3 +151,135 @@ def test_processes_are_compared():
     one, many = module("processes").compared(2, small, rounds=1)
     assert one[0] > 0
     assert many[0] > 0
+
+
+def test_tutorial_s_network_is_the_published_one(monkeypatch):
+    monkeypatch.setattr(tutorial, "CHANNELS", (32, 64, 128, 256))
+    assert sum(p.numel() for p in tutorial.ScoreNet().parameters()) == 1_115_296
+    x = torch.randn(2, 1, 28, 28)
+    assert tutorial.ScoreNet()(x, torch.tensor([0.1, 0.9])).shape == x.shape
+
+
+def test_euler_maruyama_gives_the_law_of_an_exact_score():
+    torch.manual_seed(0)
+
+    def score(x, t):  # of data from N(0.3, 0.5²)
+        return -(x - 0.3) / (0.25 + tutorial.spread(t)[:, None, None, None] ** 2)
+
+    x = tutorial.euler_maruyama(score, 20, 500).double()
+    assert float(x.mean()) == pytest.approx(0.3, abs=0.02)
+    assert float(x.std()) == pytest.approx(0.5, rel=0.03)
+
+
+def test_a_task_survives_the_command_line(monkeypatch, tmp_path):
+    given = contest.Task("own", "someone", tmp_path / "here", 1.5, 20, 16, "mnist", 1764083000.125)
+    monkeypatch.setattr(sys, "argv", ["script", *given.words()])
+    assert contest.task() == given
+    assert given.home.is_dir()
+
+
+def test_training_and_drawing_end_with_the_time(tmp_path):
+    task = contest.Task("train", "someone", tmp_path, 0.2, 20, 3, "mnist", time.time())
+    task.home.mkdir()
+    shares = []
+    contest.train(task, lambda number, share: shares.append(share) or time.sleep(0.05), batch=8)
+    found = json.loads((task.home / "train.json").read_text())
+    assert found["ends"][-2] < 0.2 <= found["ends"][-1] == max(found["ends"])
+    assert shares == [0.0, *(end / 0.2 for end in found["ends"][:-1])]
+    image = np.array([[[[0.0, 1.0]], [[0.5, 2.0]], [[-1.0, 0.2]]]])
+    assert contest.to_bytes(image).tolist() == [[[[0, 128, 0], [255, 255, 51]]]]
+    contest.draw(task, lambda n: time.sleep(0.15) or np.zeros((n, 1, 1, 1), np.uint8), lambda: 40)
+    found = json.loads((task.home / "train.json").read_text())
+    assert (found["count"], found["evaluations"]) == (6, 20)
+    assert np.load(task.home / "train.npz")["x"].shape == (6, 1, 1, 1)
+
+
+def test_rates_of_rounds_are_images_over_seconds():
+    # 2 s a step, then 1 s a step
+    assert page.rates([2, 4, 5, 6], batch=10, rounds=2) == [5, 10]
+    assert page.rates([2, 4, 5, 6], batch=10) == [5, 5, 10, 10]
+    assert page.rates([0.5], batch=10) == [20]
+    assert page.spread([1, 2, 3, 4, 5, 6, 7]) == "4 (2 to 6)"
+    assert page.sampling_rate({"ends": [9, 10, 11], "batch": 64}) == "64"
+
+
+def results():
+    good = {"ends": [2.0, 4.0], "batch": 300, "memory_mb": 512.4}
+    train = {**good, "parameters": 934612, "start_seconds": 4.25, "network": "N", "settings": "S"}
+    drawn = {**good, "count": 600, "distance": 3.456, "floor": 0.321}
+    ways = {"compared_way": "A", "own_way": "B"}
+    rows = [
+        {"name": "a", "title": "all", **ways, "train": train, "compared": drawn, "own": drawn},
+        {"name": "b", "title": "few", **ways, "train": train, "compared": {**drawn, "count": 99}},
+        {"name": "c", "title": "broken", **ways, "train": {"failed": "OSError: a | b"}},
+        {"name": "d", "title": "lent", **ways, "compared": {"failed": "ValueError: no"}},
+    ]
+    versions = dict.fromkeys(page.NAMED, "1.0")
+    known = {"budget": 60.0, "evaluations": 20, "threads": 2, "versions": versions}
+    return {"rows": rows, "unscored": "", **known}
+
+
+def test_the_table_has_a_row_for_each_and_says_what_failed():
+    lines = [line.strip("| ").split(" | ") for line in page.table(results()).splitlines()]
+    assert {len(line) for line in lines[2:]} == {8}
+    quality = "3.46 (0.32; 600)"
+    best = ["all", "934,612", "150", "150, A", quality, f"B: 150; {quality}", "512, 512", "4.2"]
+    assert lines[2] == best
+    assert lines[3][4:6] == ["99 samples, too few", "–"]
+    assert lines[4] == ["broken", "–", "failed: OSError: a / b", "–", "–", "–", "–, –", "–"]
+    assert lines[5][3] == "failed: ValueError: no"
+
+
+def test_the_document_is_rewritten_between_its_markers_only(tmp_path):
+    document, picture = tmp_path / "page.md", tmp_path / "images" / page.PICTURE
+    document.write_text(f"# before\n\n{page.BEGIN}\nold\n{page.END}\n\nafter\n")
+    page.write(results(), document, picture)
+    once = document.read_text()
+    assert once.startswith(f"# before\n\n{page.BEGIN}\n`sh scripts/bench`, 60 s")
+    assert once.endswith(f"(images/{page.PICTURE})\n{page.END}\n\nafter\n")
+    assert "old" not in once
+    assert picture.read_bytes()[1:4] == b"PNG"
+    page.write(results(), document, picture)
+    assert document.read_text() == once
+    for text in ("", page.BEGIN, f"{page.END}{page.BEGIN}", 2 * once):
+        with pytest.raises(ValueError, match="must have one line"):
+            page.replaced(text, "new")
+
+
+def test_one_that_fails_is_a_row_and_the_rest_go_on(tmp_path, monkeypatch):
+    script = tmp_path / "broken.py"
+    script.write_text("import sys\nif sys.argv[2] == 'bad': raise ValueError('of no use')\n")
+    monkeypatch.setattr(side_by_side, "HERE", tmp_path)
+    known = {name: side_by_side.Contestant(name, "broken.py", "A", "B") for name in ("bad", "good")}
+    monkeypatch.setattr(side_by_side, "CONTESTANTS", known)
+    for stage, found in {"train": {"wall_seconds": 2}, "compared": {"count": 5}, "own": {}}.items():
+        (tmp_path / "good").mkdir(exist_ok=True)
+        (tmp_path / "good" / f"{stage}.json").write_text(json.dumps(found))
+    bad, good = side_by_side.Contest(tmp_path, 1.0).results(["bad", "good"])
+    assert bad["train"] == {"failed": "ValueError: of no use"}
+    assert "compared" not in bad
+    assert (good["train"], good["compared"]["count"]) == ({"wall_seconds": 2}, 5)
+
+
+def test_the_document_has_a_place_for_the_comparison():
+    text = (FOLDER.parent / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page.replaced(text, "new").count("\nnew\n") == 1
+
+
+@pytest.mark.slow
+def test_the_comparison_runs(tmp_path):
+    script = [sys.executable, FOLDER / "side_by_side.py", "--quick", "--threads", "1"]
+    chosen = ["--only", "scorefield-unlabelled", "tutorial", "--out", tmp_path]
+    subprocess.run([*script, *chosen], check=True)
+    found = json.loads((tmp_path / "results.json").read_text())
+    ours, loop = found["rows"]
+    assert loop["train"]["ends"][-1] >= ours["train"]["wall_seconds"] > 3
+    assert [row["compared"]["evaluations"] for row in (ours, loop)] == [20, 20]
+    assert loop["own"]["evaluations"] == 500
+    # within a tenth of each other
+    sizes = [row["train"]["parameters"] for row in (ours, loop)]
+    assert max(sizes) < 1.1 * min(sizes)
+    for way in (ours["compared"], loop["compared"], loop["own"]):
+        assert 0 < way["floor"] < way["distance"]
+    assert "failed" not in (tmp_path / "performance.md").read_text()
+    assert (tmp_path / page.PICTURE).is_file()
