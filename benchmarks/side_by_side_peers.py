@@ -145,7 +145,10 @@ class Diffusers:
         scheduler, steps = DDPMScheduler(num_train_timesteps=1000), 1000
         if task.stage == "compared":
             steps = task.evaluations
-            scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config, solver_order=3)
+            # Its clipping, as DDPM has by itself: without, so little trained networks diverge.
+            scheduler = DPMSolverMultistepScheduler.from_config(
+                scheduler.config, solver_order=3, thresholding=True
+            )
         pipeline, calls = DDPMPipeline(model, scheduler), 0
         pipeline.set_progress_bar_config(disable=True)
 
