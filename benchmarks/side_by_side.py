@@ -63,7 +63,7 @@ class Contestant:
 
 
 OURS, PEERS = "side_by_side_ours.py", "side_by_side_peers.py"
-DPM = "DPM-Solver++, order 3"
+DPM = "DPM-Solver++, order 3, clipped"
 CONTESTANTS = {
     "scorefield-unlabelled": Contestant("Scorefield, without labels", OURS, "DPM-Solver++"),
     "scorefield": Contestant("Scorefield, the preset, with labels", OURS, "DPM-Solver++"),

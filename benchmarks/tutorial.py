@@ -95,7 +95,7 @@ def train(task: Task) -> None:
         step,
         batch=BATCH,
         parameters=sum(p.numel() for p in network.parameters()),
-        network="ScoreNet, 4 levels of 1 convolution, 28×28",
+        network="ScoreNet, 28×28, its innermost level of 192 channels in place of 256",
         settings="Adam 1e-4, batch 32, fp32, eager",
     )
     torch.save(network.state_dict(), task.home / "network.pt")
