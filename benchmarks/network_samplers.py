@@ -6,7 +6,7 @@ DPM-Solver++ in twice as many. Peers are tried in every deterministic setting do
 levels; the best of them at each budget is what ours are measured by. The peers' environment, .venv-peers,
 is made on the first run.
 
-    python benchmarks/network_samplers.py runs/demo [--count 64] [--guidance 1.5] [--out runs/network]
+    python benchmarks/network_samplers.py runs/demo [--count 64] [--guidance 1.5] [--only UniPC lms ...]
     python benchmarks/network_samplers.py runs/demo --reuse           the peers' answers of the last run
     python benchmarks/network_samplers.py runs/mnist --fidelity 4992  and Fréchet distances, for MNIST only
 
@@ -95,8 +95,8 @@ def truth(model: Model, denoiser: Denoiser, begin: dict, highest: float) -> np.n
     return found
 
 
-def run_peers(folder: Path, what: str) -> None:
-    subprocess.run([environment(), HERE / "peer_networks.py", folder, what], check=True)
+def run_peers(folder: Path, *words: str) -> None:
+    subprocess.run([environment(), HERE / "peer_networks.py", folder, *words], check=True)
 
 
 def errors(model: Model, denoiser: Denoiser, begin: dict, highest: float) -> dict:
@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--fidelity", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=[""], help="words in names of peers' settings")
     parser.add_argument("--reuse", action="store_true")
     asked = parser.parse_args()
     if asked.count % BATCH or asked.fidelity % BATCH:
@@ -179,7 +180,7 @@ def main() -> None:
         begin = beginning(model, denoiser, highest, asked.count, seed=0)
         begin["x_0"] = truth(model, denoiser, begin, highest)
         np.savez(folder / "few.npz", **begin)
-        run_peers(folder, "errors")
+        run_peers(folder, "errors", "--only", *asked.only)
     peers = json.loads((folder / "peers.json").read_text())["rows"]
     ours = errors(model, denoiser, read(folder, "few"), highest)
     (folder / "ours.json").write_text(json.dumps(ours, indent=1))

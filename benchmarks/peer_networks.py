@@ -4,7 +4,7 @@ Run by network_samplers.py, in the peers' environment. The network is an exporte
 in the frame x₀ + σε. Every setting is tried down to each of a few least noise levels, the network's own and
 larger ones: the user's choice, and at few evaluations one that matters.
 
-    python benchmarks/peer_networks.py FOLDER errors
+    python benchmarks/peer_networks.py FOLDER errors [--only DPM++2M ...]
     python benchmarks/peer_networks.py FOLDER draws        what FOLDER/wanted.json names
 """
 
@@ -62,11 +62,13 @@ def ends(network, config: Config, levels: Levels, begin: dict, budget: int):
     return torch.cat(parts).numpy(), calls
 
 
-def errors(folder: Path) -> dict:
+def errors(folder: Path, only: list[str]) -> dict:
     network, begin = exported(folder), read(folder, "few")
     levels = json.loads((folder / "levels.json").read_text())
     rows: dict[str, dict] = {}
     for name, (config, chain) in settings(levels).items():
+        if not any(word in name for word in only):
+            continue
         rows[name] = {}
         for budget in BUDGETS:
             try:
@@ -92,12 +94,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("what", choices=("errors", "draws"))
+    parser.add_argument("--only", nargs="+", default=[""])
     asked = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     diffusers.logging.set_verbosity_error()
     if asked.what == "errors":
-        found = errors(asked.folder)
+        found = errors(asked.folder, asked.only)
         (asked.folder / "peers.json").write_text(json.dumps(found, indent=1))
     else:
         draw(asked.folder)
