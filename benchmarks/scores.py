@@ -49,9 +49,9 @@ class Clock:
     def __init__(self, function: Callable):
         self.function, self.calls, self.seconds = function, 0, 0.0
 
-    def __call__(self, *args):
+    def __call__(self, *args, **options):
         begin = time.process_time()
-        out = self.function(*args)
+        out = self.function(*args, **options)
         self.seconds += time.process_time() - begin
         self.calls += 1
         return out

@@ -78,6 +78,28 @@ def test_residual_grid_is_its_rule():
     assert level(path, near[1]) == pytest.approx(2.0)
 
 
+def test_rule_for_networks():
+    """u₁ = 4 σ_data n and u_n = 1.75 σ_data/n; the offset 1.5 (5/n)^1.5 is that given as a number."""
+    path, n = VE(0.002, 80.0), 10
+    times = ResidualGrid(rule="network").times(path, n, 1.0, 0.6)
+    assert np.allclose([level(path, t) for t in times[1:]], np.geomspace(24, 0.105, n), rtol=1e-10)
+    with pytest.raises(InputError, match="rule"):
+        ResidualGrid(rule="networks")
+    with pytest.raises(InputError, match="rule"):
+        GaussianResidual(rule="networks")
+
+
+def test_offset_for_networks(mixture, normal):
+    denoiser, x = mixture(VP()), normal(4, 2)
+    given = GaussianResidual(offset=1.5 * 0.5**1.5)
+    assert torch.equal(
+        sample(denoiser, x, GaussianResidual(rule="network"), 10), sample(denoiser, x, given, 10)
+    )
+    assert not torch.equal(
+        sample(denoiser, x, GaussianResidual(), 10), sample(denoiser, x, given, 10)
+    )
+
+
 def test_evaluations_are_the_steps(mixture, normal):
     calls = []
 

@@ -12,14 +12,7 @@ from torch import Tensor
 from scorefield.core.denoisers import Denoiser
 from scorefield.errors import InputError
 from scorefield.samplers.base import sample
-from scorefield.samplers.residual import (
-    FIRST,
-    LAST,
-    OFFSET,
-    OFFSET_SHARE,
-    GaussianResidual,
-    ResidualGrid,
-)
+from scorefield.samplers.residual import RULES, GaussianResidual, ResidualGrid
 
 TEACHER = 80  # evaluations of the walk that is taken for the truth
 FACTOR = 1.6  # by which a number is changed at first
@@ -92,11 +85,7 @@ def _search(
         # The mean of distances, not of their squares: a few that end in another mode would rule.
         return float((got - ends[part]).flatten(1).square().mean(1).sqrt().mean())
 
-    best: tuple[float, ...] = (
-        FIRST * (steps / 5) ** 2,
-        LAST / steps,
-        OFFSET + OFFSET_SHARE / steps,
-    )
+    best: tuple[float, ...] = RULES[sampler.rule].numbers(steps)
     least, before, factor = error(best, seen), error(best, ~seen), FACTOR
     for turn in range(ROUNDS):
         improved = False

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.core.moments import Moments
 from scorefield.core.schedules import Schedule
-from scorefield.errors import InputError
+from scorefield.errors import InputError, unknown
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.grids import Grid, check_request
 from scorefield.samplers.noise import Noise
@@ -25,18 +25,52 @@ from scorefield.samplers.quadrature import gauss_legendre
 REACH = 4.0  # noise in units of σ_data beyond which the flow is taken for that of a Gaussian
 BEFORE = 10.0  # the residual is taken to vanish at so many times the first noise level looked at
 
-FIRST, LAST = 6.0, 1.1  # the rule of the levels, in σ_data: u₁ = 6 (n/5)², u_n = 1.1/n
-OFFSET, OFFSET_SHARE = 0.05, 3.0  # √c = 0.05 + 3/n
 NODES = 16
 
 Residual = tuple[float, Tensor]  # τ and f there
+RuleName = Literal["exact", "network"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The numbers that n evaluations want, in units of σ_data, as powers of n/5.
+
+    Arguments:
+        first: u₁ for n = 5.
+        growth: the power that it grows with.
+        last: n u_n.
+        offset: √c for large n.
+        share: what is added to it for n = 5.
+        decay: the power that this falls with.
+    """
+
+    first: float
+    growth: float
+    last: float
+    offset: float
+    share: float
+    decay: float
+
+    def numbers(self, n: int) -> tuple[float, float, float]:
+        """u₁, u_n and √c."""
+        first, last = self.first * (n / 5) ** self.growth, self.last / n
+        return first, last, self.offset + self.share * (5 / n) ** self.decay
+
+
+# A network is no exact denoiser where noise is high, so that its flow must be looked at further out.
+RULES: dict[str, Rule] = {
+    "exact": Rule(first=6.0, growth=2.0, last=1.1, offset=0.05, share=0.6, decay=1.0),
+    "network": Rule(first=20.0, growth=1.0, last=1.75, offset=0.0, share=1.5, decay=1.5),
+}
 
 
 @dataclass(frozen=True)
 class ResidualGrid(Grid):
     """Noise levels where the data differ from a Gaussian, after the start.
 
-        u_i = u₁ (u_n/u₁)^((i-1)/(n-1)),   u₁ = 6 σ_data (n/5)²,   u_n = 1.1 σ_data/n,   u = σ/α
+        u_i = u₁ (u_n/u₁)^((i-1)/(n-1)),   u = σ/α
+        exact:    u₁ = 6 σ_data (n/5)²,     u_n = 1.1 σ_data/n
+        network:  u₁ = 4 σ_data n,           u_n = 1.75 σ_data/n
 
     It has n + 1 times: the first interval, from the start to u₁, is crossed in closed form. A start that
     is not far out is u₁ itself.
@@ -44,14 +78,18 @@ class ResidualGrid(Grid):
     Arguments:
         first: u₁/σ_data; by the rule if not given.
         last: u_n/σ_data; by the rule if not given.
+        rule: 'exact' for denoisers that are, 'network' for trained ones.
 
     Reference: our own; Lu et al. 2022, DPM-Solver, section 3.3, for the spacing. arXiv:2206.00927
     """
 
     first: float | None = None
     last: float | None = None
+    rule: RuleName = "exact"
 
     def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown("rule", self.rule, RULES)
         for name in ("first", "last"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -62,10 +100,11 @@ class ResidualGrid(Grid):
     ) -> Tensor:
         check_request(schedule, n, start)
         highest, lowest = (_level(schedule, t) for t in (start, schedule.t_min))
-        first = sigma_data * (FIRST * (n / 5) ** 2 if self.first is None else self.first)
+        first, last, _ = RULES[self.rule].numbers(n)
+        first = sigma_data * (first if self.first is None else self.first)
         if highest <= max(first, REACH * sigma_data):
             first = highest
-        last = max(lowest, sigma_data * (LAST / n if self.last is None else self.last))
+        last = max(lowest, sigma_data * (last if self.last is None else self.last))
         last = min(last, max(lowest, first / 2))
         ramp = torch.linspace(0, 1, n, dtype=torch.float64)
         levels = first * (last / first) ** ramp
@@ -94,8 +133,10 @@ class GaussianResidual(Sampler):
     Arguments:
         grid: the times to visit; a first one that is far out is crossed without an evaluation.
         order: 1, 2 or 3 estimates in the polynomial.
-        offset: √c in units of σ_data; 0.05 + 3/n for n evaluations if not given.
+        offset: √c in units of σ_data; by the rule if not given.
         final: 'integrate' the flow down to no noise, or 'denoise', which gives x̂₀ at the last time.
+        rule: 'exact', √c = 0.05 + 3/n for n evaluations, or 'network', √c = 1.5 (5/n)^1.5; the grid has
+            its own.
 
     Reference: our own; Zhang & Chen 2023, DEIS, eq. 14, and Zhao et al. 2023, UniPC, section 3.1, for
         the integral and the correction without moments. arXiv:2204.13902, arXiv:2302.04867
@@ -105,6 +146,7 @@ class GaussianResidual(Sampler):
     order: int = 3
     offset: float | None = None
     final: Literal["integrate", "denoise"] = "integrate"
+    rule: RuleName = "exact"
     stochastic: ClassVar[bool] = False
 
     @property
@@ -116,6 +158,8 @@ class GaussianResidual(Sampler):
             raise InputError(f"order must be 1, 2 or 3, got {self.order}")
         if self.offset is not None and not self.offset > 0:
             raise InputError(f"offset must be above 0, got {self.offset}")
+        if self.rule not in RULES:
+            raise unknown("rule", self.rule, RULES)
         if self.final not in ("integrate", "denoise"):
             raise InputError(f"final must be 'integrate' or 'denoise', got '{self.final}'")
 
@@ -150,7 +194,7 @@ class GaussianResidual(Sampler):
                 "gaussian-residual needs the mean and covariance of the data, which this model does "
                 "not have; dpm++ needs none"
             )
-        offset = OFFSET + OFFSET_SHARE / n if self.offset is None else self.offset
+        offset = RULES[self.rule].numbers(n)[2] if self.offset is None else self.offset
         return _Flow(schedule, moments, (offset * moments.sigma_data) ** 2)
 
 

@@ -1,0 +1,196 @@
+"""Scorefield's samplers against diffusers' and k-diffusion's, on a trained network.
+
+All get the same network (peers as an exported graph), the same starting noise and each sample the same
+label. The truth is the network's own probability flow, solved by UniPC in many steps and held against
+DPM-Solver++ in twice as many. Peers are tried in every deterministic setting down to three least noise
+levels; the best of them at each budget is what ours are measured by. The peers' environment, .venv-peers,
+is made on the first run.
+
+    python benchmarks/network_samplers.py runs/demo [--count 64] [--guidance 1.5] [--only UniPC lms ...]
+    python benchmarks/network_samplers.py runs/demo --reuse           the peers' answers of the last run
+    python benchmarks/network_samplers.py runs/mnist --fidelity 4992  and Fréchet distances, for MNIST only
+
+Writes peers.json, ours.json and tables.md to the folder, and prints the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+from network_export import export
+from network_scores import BATCH, BUDGETS, distances, summary
+from scores import Clock, read
+from tables import shown, table, times_as_large
+
+import scorefield as sf
+from samplers import HERE, environment
+from scorefield.core.denoisers import Denoiser
+from scorefield.evaluation import Reference, find_features
+from scorefield.models.model import Model
+from scorefield.samplers.base import Sampler, sample
+from scorefield.samplers.correctors import UniPC
+from scorefield.samplers.exponential import DPMSolverPP
+from scorefield.samplers.residual import GaussianResidual, ResidualGrid
+
+HIGHEST = 160.0  # where all start, on a path with more noise or no signal left
+LOWEST = (0.03, 0.1)  # besides the model's own
+TEACHER = 160
+
+DEFAULT = "gaussian-residual, network"
+OURS: dict[str, Sampler] = {
+    DEFAULT: GaussianResidual(ResidualGrid(rule="network"), final="denoise", rule="network"),
+    "gaussian-residual, exact": GaussianResidual(final="denoise"),
+    "unipc": UniPC(),
+    "dpm++": DPMSolverPP(),
+}
+
+
+class Doubled(Denoiser):
+    """A float32 network for a sampler in float64, as the peers have it."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__(denoiser.schedule, denoiser.moments)
+        self.denoiser = denoiser
+
+    def forward(self, x, t, **cond):
+        return self.denoiser(x.float(), t, **cond).to(x.dtype)
+
+
+def level(denoiser: Denoiser, t: float) -> float:
+    alpha, sigma = denoiser.schedule(t)
+    return float(sigma / alpha)
+
+
+def beginning(model: Model, denoiser: Denoiser, highest: float, count: int, seed: int) -> dict:
+    """x_T in the frame x₀ + σε and a label for each sample."""
+    noise = torch.randn(count, *model.spec.shape, generator=torch.Generator().manual_seed(seed))
+    label = torch.arange(count) % max(model.classes, 1)
+    return {"x_T": (highest * noise).numpy(), "label": label.numpy()}
+
+
+def ends(model: Model, denoiser: Denoiser, begin: dict, highest: float, sampler, steps: int):
+    """Where a sampler leads from every start, and how many evaluations it took."""
+    start = denoiser.schedule.time(-2 * torch.log(torch.tensor(highest, dtype=torch.float64)))
+    x = torch.from_numpy(begin["x_T"]).double() * denoiser.schedule.alpha(start)
+    label, parts = torch.from_numpy(begin["label"]), []
+    for i in range(0, len(x), BATCH):
+        part = slice(i, i + BATCH)
+        clock = denoiser.forward = Clock(Doubled.forward.__get__(denoiser))
+        cond = {"label": label[part]} if model.classes else {}
+        parts.append(sample(denoiser, x[part], sampler, steps, start=float(start), **cond))
+    return torch.cat(parts).numpy(), clock.calls
+
+
+def truth(model: Model, denoiser: Denoiser, begin: dict, highest: float) -> np.ndarray:
+    """The ends of the flow; and how far two ways of solving it are apart, printed."""
+    found, _ = ends(model, denoiser, begin, highest, UniPC(), TEACHER)
+    other, _ = ends(model, denoiser, begin, highest, DPMSolverPP(), 2 * TEACHER)
+    apart = summary(distances(found, other))
+    print(f"the flow, solved in two ways: {apart['rms']:.5f} RMS a pixel apart", flush=True)
+    return found
+
+
+def run_peers(folder: Path, *words: str) -> None:
+    subprocess.run([environment(), HERE / "peer_networks.py", folder, *words], check=True)
+
+
+def errors(model: Model, denoiser: Denoiser, begin: dict, highest: float) -> dict:
+    rows: dict[str, dict] = {name: {} for name in OURS}
+    for name, sampler in OURS.items():
+        for budget in BUDGETS:
+            x0, calls = ends(model, denoiser, begin, highest, sampler, budget)
+            found = summary(distances(x0, begin["x_0"]))
+            rows[name][str(budget)] = found | {"evaluations": calls}
+    return rows
+
+
+def found(row: dict, budget: int, what: str) -> float:
+    cell = row[str(budget)]
+    return cell[what] if cell.get("evaluations", budget + 1) <= budget else float("inf")
+
+
+def best(rows: dict, budget: int, what: str) -> str:
+    return min(rows, key=lambda name: found(rows[name], budget, what))
+
+
+def tabled(peers: dict, ours: dict, what: str) -> str:
+    """The best peer at each budget, and ours beside it."""
+    names = [best(peers, budget, what) for budget in BUDGETS]
+    least = [found(peers[n], b, what) for n, b in zip(names, BUDGETS, strict=True)]
+    body = [["best peer", *names], ["its error", *map(shown, least)]]
+    for name, row in ours.items():
+        values = [found(row, budget, what) for budget in BUDGETS]
+        body.append([name, *map(shown, values)])
+        ratios = [times_as_large(v, p) for v, p in zip(values, least, strict=True)]
+        body.append(["over the best peer", *ratios])
+    return table([what, *map(str, BUDGETS)], body)
+
+
+def fidelity(model, denoiser, folder: Path, peers: dict, highest: float, count: int) -> str:
+    """Fréchet distances to the training images: ours, and the peer of the least error at each budget."""
+    begin = beginning(model, denoiser, highest, count, seed=1)
+    np.savez(folder / "many.npz", **begin)
+    wanted = [(budget, best(peers, budget, "rms")) for budget in BUDGETS]
+    (folder / "wanted.json").write_text(json.dumps(wanted))
+    run_peers(folder, "draws")
+    reference = Reference.of(find_features("digits"), model.recipe.data.load("train"))
+
+    def distance(x: np.ndarray) -> str:
+        seen = reference.look(torch.from_numpy(x).float())
+        return f"{reference.distance(seen.features):.2f}"
+
+    body = [
+        ["the best peer of above", *(distance(np.load(folder / f"peer-{b}.npy")) for b in BUDGETS)]
+    ]
+    for name, sampler in OURS.items():
+        drawn = (ends(model, denoiser, begin, highest, sampler, b)[0] for b in BUDGETS)
+        body.append([name, *map(distance, drawn)])
+    return table([f"Fréchet distance of {count}", *map(str, BUDGETS)], body)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--out", type=Path, default=Path("runs/network"))
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--fidelity", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=[""], help="words in names of peers' settings")
+    parser.add_argument("--reuse", action="store_true")
+    asked = parser.parse_args()
+    if asked.count % BATCH or asked.fidelity % BATCH:
+        parser.error(f"--count and --fidelity must be multiples of {BATCH}")
+    torch.set_num_threads(1)
+    folder, model = asked.out, sf.load(asked.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    denoiser = Doubled(model.guided(asked.guidance))
+    highest = min(level(denoiser, 1.0), HIGHEST)
+    if not asked.reuse:
+        export(
+            folder / "network.pt2", denoiser.denoiser, model.classes > 0, model.spec.shape, BATCH
+        )
+        own = level(denoiser, denoiser.schedule.t_min)
+        levels = {"highest": highest, "lowest": [own, *LOWEST]}
+        (folder / "levels.json").write_text(json.dumps(levels))
+        begin = beginning(model, denoiser, highest, asked.count, seed=0)
+        begin["x_0"] = truth(model, denoiser, begin, highest)
+        np.savez(folder / "few.npz", **begin)
+        run_peers(folder, "errors", "--only", *asked.only)
+    peers = json.loads((folder / "peers.json").read_text())["rows"]
+    ours = errors(model, denoiser, read(folder, "few"), highest)
+    (folder / "ours.json").write_text(json.dumps(ours, indent=1))
+    parts = [tabled(peers, ours, what) for what in ("rms", "median")]
+    if asked.fidelity:
+        parts.append(fidelity(model, denoiser, folder, peers, highest, asked.fidelity))
+    text = "\n\n".join(parts) + "\n"
+    (folder / "tables.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
