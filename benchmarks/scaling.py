@@ -2,7 +2,8 @@
 
 Every setting has a process of its own, so that its peak of memory is its own; what smaller ones predict
 not to fit is left out. To training and to sampling, cost = fixed + c pixels^p is fitted; p is 1 where
-growth is linear. Writes scaling.md and scaling.png.
+growth is linear. Writes scaling.md and scaling.png. A batch is drawn at once, however large; left to itself
+sampling takes so many at once as the cache holds, and its memory is bounded.
 
     python benchmarks/scaling.py [--out folder] [--seconds 280]
 """
@@ -48,7 +49,7 @@ def measured(work: str, side: int, batch: int) -> dict:
         model = Model(denoiser, recipe, spec, 0, Computing("auto", "off"))
 
         def run() -> None:
-            model.sample(batch, sampler=sf.DDIM(), steps=EVALUATIONS)
+            model.sample(batch, sampler=sf.DDIM(), steps=EVALUATIONS, batch=batch)
 
     else:
         x0, generator = torch.randn(batch, *spec.shape), torch.Generator().manual_seed(0)
