@@ -29,9 +29,9 @@ from scorefield.data.arrays import ArrayFile
 from scorefield.data.base import Data
 from scorefield.data.pictures import Kind
 from scorefield.data.streamed import Streamed
+from scorefield.nets.engine import Engine
 from scorefield.recipes import find_recipe
 from scorefield.training.batches import Batches
-from scorefield.training.engine import Engine
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import ShuffledOrder
 

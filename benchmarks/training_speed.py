@@ -16,8 +16,8 @@ import time
 import torch
 
 import scorefield as sf
+from scorefield.nets.engine import Engine
 from scorefield.recipes import find_recipe
-from scorefield.training.engine import Engine
 from scorefield.training.optimizers import build_optimizers
 
 PLAIN = Engine()

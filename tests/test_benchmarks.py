@@ -32,6 +32,8 @@ problems, scores, loaders = module("problems"), module("scores"), module("loader
 contest, tutorial, page = module("contest"), module("tutorial"), module("side_by_side_page")
 module("peers_environment")
 side_by_side = module("side_by_side")
+module("tables")  # which scaling imports
+scaling = module("scaling")
 MADE = {name: make for name, (make, _) in problems.PROBLEMS.items() if name != "digits64"}
 
 
@@ -142,6 +144,26 @@ def test_rates_are_images_a_second():
     found = loaders.rates(runs, batch=10, rounds=3)
     assert found["slow"] <= 1000
     assert found["slow"] < found["fast"] <= 5000
+
+
+@pytest.mark.parametrize("p", [0.8, 1.0, 2.0])
+@pytest.mark.parametrize("fixed", [0.0, 30.0])
+def test_exponents_are_those_of_growth_beyond_a_fixed_cost(p, fixed, rng):
+    sizes = [512 * 2**i for i in range(11)]
+    noise = np.exp(0.02 * rng.standard_normal(11))
+    found = scaling.exponent(sizes, list(noise * (fixed + 1e-3 * np.array(sizes) ** p)))
+    assert found == pytest.approx(p, abs=0.05)
+
+
+def test_scaling_goes_from_small_to_large():
+    asked = scaling.settings()
+    assert {side for _, side, _ in asked} == {8, 16, 32, 64, 128}
+    assert {batch for _, _, batch in asked} == {1, 8, 64, 512}
+    # a batch of 10^6 pixels at 10 kB each is 10 GB: too much of 16, not of 32
+    rows = [{"work": "sampling", "pixels": 8192, "megabytes": 80.0}]
+    assert not scaling.fits("sampling", 10**6, rows, 16_000)
+    assert scaling.fits("sampling", 10**6, rows, 32_000)
+    assert scaling.fits("training step", 10**6, rows, 16_000)
 
 
 @pytest.mark.slow

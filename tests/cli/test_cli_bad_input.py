@@ -211,6 +211,8 @@ def test_an_interrupted_download(here, refused, digits, monkeypatch, tmp_path_fa
         (["images", "--label", "seven"], ["--label", "seven"]),
         (["points", "--label", "0"], ["knows no labels, got label 0"]),
         (["images", "--batch", "0"], ["batch must be at least 1, got 0"]),
+        (["images", "--precision", "fp8"], ["--precision", "fp8", "bf16"]),
+        (["images", "--compile", "maybe"], ["--compile", "maybe", "auto"]),
         (["images", "--columns", "0"], ["columns must be at least 1, got 0"]),
         (["images", "--columns", "-1"], ["columns must be at least 1, got -1"]),
         (["images", "--fps", "0", "-o", "a.gif"], ["fps must be above 0, got 0"]),

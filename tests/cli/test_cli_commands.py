@@ -85,6 +85,19 @@ def test_a_grid(work, run):
     assert colours("new/grid.png") > 50
 
 
+def test_samples_in_a_precision(work, run):
+    images = {}
+    for precision in ("fp32", "bf16"):
+        words = ["--precision", precision, "--compile", "off", "-o", f"{precision}.npz", "--json"]
+        *_, line = run("sample", "images", "-n", "5", *words)
+        assert json.loads(line)["engine"] == f"{precision}, channels-last, eager"
+        images[precision] = np.load(f"{precision}.npz")["images"].astype(int)
+    model = load("images", precision="fp32", compile="off")
+    assert np.array_equal(images["fp32"], model.spec.to_arrays(model.sample(5)))
+    apart = np.abs(images["fp32"] - images["bf16"])
+    assert 0 < apart.mean() < 4  # of 256 levels
+
+
 def duration(path):
     """Milliseconds of an animation: frames that are alike are stored as one that stays longer."""
     with Image.open(path) as picture:

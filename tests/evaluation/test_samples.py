@@ -20,6 +20,7 @@ from scorefield.evaluation.samples import (
     pieces,
     weights_hash,
 )
+from scorefield.models.computing import Computing
 from scorefield.models.model import Model
 from scorefield.nets.mlp import MLPConfig
 from scorefield.recipes import Recipe, Sampling
@@ -108,7 +109,9 @@ def test_all_that_samples_depend_on_gives_another_folder(model, tmp_path):
     ]
     found = {folder_of(tmp_path, determined_by(model, one)) for one in [DRAWING, *changes]}
     found |= {folder_of(tmp_path, determined_by(made(seed=1), DRAWING))}
-    assert len(found) == 6
+    rounded = replace(model, computing=Computing("bf16"))
+    found |= {folder_of(tmp_path, determined_by(rounded, DRAWING))}
+    assert len(found) == 7
     # The budget that a model was trained for does not matter to one that is there.
     other = replace(model.recipe, training=replace(model.recipe.training, budget="1steps"))
     same = determined_by(replace(model, recipe=other), DRAWING)

@@ -80,7 +80,7 @@ def sentence_of(path):
 def test_round_trip(tmp_path, model):
     save(tmp_path / FILE, model)
     for path in (tmp_path, tmp_path / FILE, str(tmp_path), str(tmp_path / FILE)):
-        found = load(path)
+        found = load(path, precision="fp32")
         assert (found.recipe, found.spec, found.step) == (model.recipe, model.spec, model.step)
     before, after = (m.denoiser.network.state_dict() for m in (model, found))
     assert before.keys() == after.keys()
@@ -148,7 +148,7 @@ def test_a_way_of_sampling_is_stored_with_how_it_was_found(tmp_path, model):
     assert json.loads(after.pop("recipe")) == told
     assert after == header
     assert read_card(tmp_path).tuned == TUNED
-    found = load(tmp_path)
+    found = load(tmp_path, precision="fp32")
     assert found.recipe == replace(model.recipe, sampling=HEUN)
     expected = model.sample(2, sampler=HEUN.sampler, steps=7)
     assert torch.allclose(found.sample(2), expected, atol=1e-5)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from scorefield.errors import InputError
+from scorefield.nets.engine import Engine
 from scorefield.training import Trainer
-from scorefield.training.engine import Engine, Trial
+from scorefield.training.engine import Trial
 from scorefield.training.processes import Processes, peers_answering
 
 

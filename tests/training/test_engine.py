@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from scorefield.nets.base import Network
+from scorefield.nets.engine import Engine
 from scorefield.nets.scorenet import ScoreNetConfig
 from scorefield.nets.unet import UNetConfig
 from scorefield.recipes import Training
 from scorefield.training import Trainer
-from scorefield.training.engine import Engine, disagreement, measured, trials
+from scorefield.training.engine import disagreement, measured, trials
 
 FP32, BF16 = Engine("fp32", channels_last=True), Engine("bf16", channels_last=True)
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from scorefield.errors import InputError
+from scorefield.nets.engine import Engine
 from scorefield.training import Trainer, read_log
-from scorefield.training.engine import Engine
 from scorefield.training.fitting import is_out_of_memory, until_it_fits
 from scorefield.training.memory import Memory, Room, left_by_cgroups, saved_bytes, scaled
 from scorefield.training.scaling import LossScale, loss_scale
@@ -219,7 +219,7 @@ import re, sys, tempfile
 from pathlib import Path
 from scorefield.recipes import find_recipe
 from scorefield.training import Trainer
-from scorefield.training.engine import Engine
+from scorefield.nets.engine import Engine
 from scorefield.training.memory import estimated
 def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024

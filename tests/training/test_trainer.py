@@ -14,9 +14,10 @@ from scorefield.core.oracles import MixtureDenoiser
 from scorefield.data.base import described
 from scorefield.errors import InputError
 from scorefield.models import load
+from scorefield.nets.engine import Engine
 from scorefield.recipes import RECIPES, find_recipe
 from scorefield.training import Progress, Trainer, read_log
-from scorefield.training.engine import Engine, Trial
+from scorefield.training.engine import Trial
 
 
 def listing(folder):

@@ -14,7 +14,7 @@ from scorefield.recipes import Sampling, find_recipe
 from scorefield.samplers.base import sample
 from scorefield.samplers.residual import GaussianResidual
 from scorefield.tuning import Purse, own_setting, parse_purse, race, tune, verdict
-from scorefield.tuning.settings import evaluations, settings_at, ways
+from scorefield.tuning.settings import settings_at, ways
 from scorefield.tuning.tune import LEVELS, guidances_of
 
 
@@ -68,7 +68,7 @@ def test_settings_take_what_they_may_and_say_how_much(exact, level):
 
 def test_guidance_costs_two_evaluations_but_at_0_and_1():
     plain = Sampling(steps=9)
-    costs = {w: evaluations(replace(plain, guidance=w)) for w in (None, 0.0, 1.0, 1.5, -1.0)}
+    costs = {w: replace(plain, guidance=w).evaluations for w in (None, 0.0, 1.0, 1.5, -1.0)}
     assert costs == {None: 9, 0.0: 9, 1.0: 9, 1.5: 18, -1.0: 18}
     led = [
         s

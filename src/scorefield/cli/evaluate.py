@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from scorefield import InputError, load
 from scorefield.atomic import check_writable
-from scorefield.cli.options import Json, Number, Weights, Whole
+from scorefield.cli.options import Batch, Compile, Json, Number, Precision, Weights, Whole
 from scorefield.cli.output import bar, remark, say, table
 from scorefield.cli.sample import chosen_sampling
 from scorefield.evaluation import (
@@ -46,10 +46,12 @@ def evaluate_run(
     seed: Whole = 0,
     label: Whole | None = None,
     features: str | None = None,
-    batch: Whole = 256,
+    batch: Batch = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     device: str = "cpu",
     weights: Weights = "ema",
+    precision: Precision = "auto",
+    compiling: Compile = "auto",
     as_json: Json = False,
 ) -> None:
     """Tell how good a model's samples are: figures beside their floor, pictures, copies of training data.
@@ -82,7 +84,7 @@ def evaluate_run(
         What samples are compared in: digits, pixels, inception, dinov2 or package.module:callable; what
         fits the data if not given.
     batch
-        Samples computed at once.
+        Samples computed at once; what suits the machine if not given.
     out
         The .json file; the page and the picture get its name with .html and .png. If not given, in the
         run's folder: evaluation.json, evaluation-raw.json, or evaluation-NAME.json of another model file.
@@ -90,6 +92,11 @@ def evaluate_run(
         Where samples are drawn, such as cpu or cuda.
     weights
         Of a run folder: ema, averaged over training, or raw, those of its last step.
+    precision
+        Of the network: fp32, bf16, or auto, which is bf16 for images where the machine has instructions
+        for it.
+    compiling
+        Compile the network: on, off, or auto for where it pays.
     as_json
         Print lines of JSON.
     """
@@ -99,7 +106,7 @@ def evaluate_run(
         raise InputError(f"cannot write '{out.name}'; the ending is .json")
     check_writable(out)
     check_writable(home / SAMPLES)
-    model = load(run, device=device, weights=weights)
+    model = load(run, device=device, weights=weights, precision=precision, compile=compiling)
     of_data, of_features, of_sampling = sorted_words(overrides)
     sampling = chosen_sampling(model, sampler, steps, of_sampling, guidance)
     asked = Evaluation(

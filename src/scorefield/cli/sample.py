@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorefield import InputError, Model, Sampling, Step, load
 from scorefield.atomic import check_writable, whole_file
-from scorefield.cli.options import Json, Number, Out, Weights, Whole
+from scorefield.cli.options import Batch, Compile, Json, Number, Out, Precision, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.recipes import from_dict, override, to_dict
 from scorefield.viz import frames, picture, save_animation, save_image, save_images
@@ -33,11 +33,13 @@ def sample(
     seed: Whole = 0,
     label: Whole | None = None,
     first: Whole = 0,
-    batch: Whole = 256,
+    batch: Batch = None,
     columns: Whole | None = None,
     fps: float = 12.0,
     device: str = "cpu",
     weights: Weights = "ema",
+    precision: Precision = "auto",
+    compiling: Compile = "auto",
     as_json: Json = False,
 ) -> None:
     """Draw samples from a trained model.
@@ -66,7 +68,7 @@ def sample(
     first
         Place of the first sample in the set.
     batch
-        Samples computed at once.
+        Samples computed at once; what suits the machine if not given.
     columns
         Images in a row of a grid.
     fps
@@ -75,6 +77,11 @@ def sample(
         Where to compute, such as cpu or cuda.
     weights
         Of a run folder: ema, averaged over training, or raw, those of its last step.
+    precision
+        Of the network: fp32, bf16, or auto, which is bf16 for images where the machine has instructions
+        for it.
+    compiling
+        Compile the network: on, off, or auto for where it pays.
     as_json
         Print lines of JSON.
     """
@@ -84,8 +91,9 @@ def sample(
         raise InputError(f"cannot write '{out.name}'; endings are {known}, or none for a folder")
     if not out.suffix and out.is_file():
         raise InputError(f"cannot write a folder {out}: there is a file of that name")
-    model = load(run, device=device, weights=weights)
+    model = load(run, device=device, weights=weights, precision=precision, compile=compiling)
     sampling = chosen_sampling(model, sampler, steps, overrides, guidance)
+    model = model.settled(n, sampling)
     ask: dict[str, Any] = {"label": label, "seed": seed, "first": first, **vars(sampling)}
     begin = time.perf_counter()
     with bar(f"sampling {run}", as_json=as_json) as advance:
@@ -100,9 +108,9 @@ def sample(
                 parts.append(new)
             _write(model, torch.cat(parts), model.labels(n, label, first), out, columns, first)
     seconds = time.perf_counter() - begin
-    facts = {"samples": n, **to_dict(sampling)}
+    facts = {"samples": n, **to_dict(sampling), "engine": str(model.engine)}
     say(
-        f"{out}: {n} samples in {seconds:.1f} s",
+        f"{out}: {n} samples in {seconds:.1f} s ({model.engine})",
         as_json=as_json,
         event="done",
         out=str(out),

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from scorefield import InputError, __version__, load
 from scorefield.atomic import check_writable
 from scorefield.cli.evaluate import chosen_features, sorted_words
-from scorefield.cli.options import Json, Weights, Whole
+from scorefield.cli.options import Compile, Json, Precision, Weights, Whole
 from scorefield.cli.output import bar, say, table
 from scorefield.models import store_sampling
 from scorefield.recipes import overridden, to_dict
@@ -42,6 +42,8 @@ def tune_run(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     device: str = "cpu",
     weights: Weights = "ema",
+    precision: Precision = "auto",
+    compiling: Compile = "auto",
     as_json: Json = False,
 ) -> None:
     """Find the sampler, steps, grid, noise and guidance that suit a trained model, and make them its own.
@@ -70,6 +72,11 @@ def tune_run(
         Where to compute, such as cpu or cuda.
     weights
         Of a run folder: ema, averaged over training, or raw, those of its last step.
+    precision
+        Of the network: fp32, bf16, or auto, which is bf16 for images where the machine has instructions
+        for it.
+    compiling
+        Compile the network: on, off, or auto for where it pays.
     as_json
         Print lines of JSON.
     """
@@ -84,7 +91,7 @@ def tune_run(
     of_data, of_features, others = sorted_words(overrides)
     if others:
         raise InputError(f"tune finds the sampling itself, got {' '.join(others)}")
-    model = load(run, device=device, weights=weights)
+    model = load(run, device=device, weights=weights, precision=precision, compile=compiling)
     last = None
     with bar(f"tuning {run}", as_json=as_json) as advance:
         chosen = chosen_features(features, of_features)

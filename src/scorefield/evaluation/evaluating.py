@@ -129,9 +129,10 @@ def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
     check_real(model, splits)
     # Real samples come first: if features are not at hand, nothing was drawn in vain.
     reference = yield from clock.timed("real samples", referring(features, splits.reference))
+    model = model.settled(asked.count, asked.drawing.sampling)
     folder = folder_of(root, determined_by(model, asked.drawing))
     yield from clock.timed("drawing", drawn(model, asked.drawing, asked.count, folder))
-    samples = Kept(asked.count, asked.drawing.batch, folder)
+    samples = Kept(asked.count, asked.drawing.batch or model.batch, folder)
     seen = yield from clock.timed("looking", _looked(reference, samples))
     scores = yield from clock.timed("figures", _scored(reference, seen, labels))
     if _has_likelihood(model):
@@ -244,7 +245,8 @@ def _about(
         "count": asked.count,
         "seed": drawing.seed,
         "label": drawing.label,
-        "batch": drawing.batch,
+        "batch": drawing.batch or model.batch,
+        "engine": str(model.engine),
         **to_dict(drawing.sampling),
         "weights": {
             "hash": weights_hash(model),

@@ -16,7 +16,7 @@ from torch import Tensor
 from scorefield.atomic import whole_file
 from scorefield.errors import InputError
 from scorefield.evaluation.features import fingerprint, shown
-from scorefield.models.model import BATCH, Model
+from scorefield.models.model import Model
 from scorefield.recipes.config import to_dict
 from scorefield.recipes.recipe import Sampling
 
@@ -31,16 +31,17 @@ class Drawing:
         sampling: sampler, steps and what else there is to choose.
         seed: of the whole set.
         label: the class wanted; every class in turn if not given; -1 for none.
-        batch: samples drawn at once and kept in one piece; it decides how sums are rounded.
+        batch: samples drawn at once and kept in one piece, which decides how sums are rounded; what suits
+            the machine if not given.
     """
 
     sampling: Sampling
     seed: int = 0
     label: int | None = None
-    batch: int = BATCH
+    batch: int | None = None
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise InputError(f"batch must be at least 1, got {self.batch}")
 
 
@@ -48,7 +49,7 @@ def determined_by(model: Model, drawing: Drawing) -> dict[str, Any]:
     """Everything that the bits of the samples depend on, plain; the count is not among it.
 
     Arguments:
-        model: a trained model.
+        model: a trained model, settled on how it computes.
         drawing: how samples are drawn.
     """
     from scorefield import __version__
@@ -69,7 +70,8 @@ def determined_by(model: Model, drawing: Drawing) -> dict[str, Any]:
         "sampling": to_dict(drawing.sampling),
         "seed": drawing.seed,
         "label": drawing.label,
-        "batch": drawing.batch,
+        "batch": drawing.batch or model.batch,
+        "engine": asdict(model.engine),
     }
 
 
@@ -102,7 +104,7 @@ def drawn(model: Model, drawing: Drawing, count: int, folder: Path) -> Generator
     A piece is a batch; each appears whole or not at all, and those that are there are not drawn again.
 
     Arguments:
-        model: a trained model.
+        model: a trained model, settled on how it computes.
         drawing: how samples are drawn.
         count: samples in the set; at least 1.
         folder: where they are kept, as `folder_of` gives it.
@@ -111,14 +113,15 @@ def drawn(model: Model, drawing: Drawing, count: int, folder: Path) -> Generator
         InputError: for a count below 1, or when the folder cannot be written.
     """
     asked = replace(model, recipe=replace(model.recipe, sampling=drawing.sampling))
-    missing = [p for p in pieces(count, drawing.batch) if not _is_whole(folder, p, model)]
+    batch = drawing.batch or model.batch
+    missing = [p for p in pieces(count, batch) if not _is_whole(folder, p, model)]
     if missing:
         with whole_file(folder / "drawn.json") as temporary:
             temporary.write_text(json.dumps(determined_by(model, drawing), indent=1))
     for number, (start, stop) in enumerate(missing):
         parts = []
         for share, new in asked.draw(
-            stop - start, label=drawing.label, seed=drawing.seed, first=start, batch=drawing.batch
+            stop - start, label=drawing.label, seed=drawing.seed, first=start, batch=batch
         ):
             parts.append(new)
             yield (number + share) / len(missing)

@@ -15,6 +15,7 @@ from torch import Tensor
 from scorefield.core.moments import moments_from
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError, unknown
+from scorefield.models.computing import Compile, Computing, Precision
 from scorefield.models.model import Model
 from scorefield.models.tensors import write_tensors
 from scorefield.nets.base import lay_out
@@ -80,13 +81,23 @@ def store_sampling(
     write_tensors(file, _tensors(file), header)
 
 
-def load(path: str | Path, *, device: str = "cpu", weights: Weights = "ema") -> Model:
+def load(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    weights: Weights = "ema",
+    precision: Precision = "auto",
+    compile: Compile = "auto",
+) -> Model:
     """A trained model from its file or its run folder.
 
     Arguments:
         path: a run folder, or a model.safetensors file.
         device: where the model computes, such as 'cpu' or 'cuda'.
         weights: of a run folder, those averaged over training ('ema') or the last ('raw').
+        precision: of the network when samples are drawn, 'fp32', 'bf16', or 'auto', which is 'bf16' for
+            images where the machine has instructions for it.
+        compile: compile the network for drawing samples, 'on', 'off', or 'auto' for where it pays.
 
     Raises:
         InputError: when the file is missing, cut off, of another program, of a newer format, or says
@@ -99,6 +110,7 @@ def load(path: str | Path, *, device: str = "cpu", weights: Weights = "ema") -> 
         scorefield.errors.InputError: ...
     """
     check_device(device)
+    computing = Computing(precision, compile)
     card = read_card(path, weights)
     recipe, spec = card.recipe, card.spec
     tensors = _tensors(model_file(path, weights))
@@ -118,7 +130,7 @@ def load(path: str | Path, *, device: str = "cpu", weights: Weights = "ema") -> 
     # Convolutions are faster with the channels innermost, on processors as on GPUs.
     lay_out(denoiser.network, torch.channels_last)
     denoiser.to(device).eval().requires_grad_(False)
-    return Model(denoiser, recipe, spec, card.step)
+    return Model(denoiser, recipe, spec, card.step, computing)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,11 +15,13 @@ from scorefield.core.objective import NULL_LABEL
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.guidance.cfg import CFG
-from scorefield.recipes.recipe import Recipe
+from scorefield.models.computing import Computing, batch_for, computed, failure, operations, worth
+from scorefield.nets.engine import Engine
+from scorefield.recipes.recipe import Recipe, Sampling
 from scorefield.samplers.base import Sampler, Step, starting_noise, trajectory
 from scorefield.samplers.noise import seeded
 
-BATCH = 256  # samples drawn at once, unless asked otherwise
+UNKNOWN = 50  # evaluations of a sampler that takes as many as it needs
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,51 @@ class Model:
         recipe: what it was made from.
         spec: the description of its data.
         step: optimizer steps it was trained for.
+        computing: how the network computes when samples are drawn; the denoiser itself computes in fp32,
+            without compiling, whatever this says.
     """
 
     denoiser: NetworkDenoiser
     recipe: Recipe
     spec: DataSpec
     step: int
+    computing: Computing = Computing()
 
     @property
     def classes(self) -> int:
         """Number of classes the model can be asked for; 0 if it is unconditional."""
         return self.recipe.classes(self.spec)
+
+    @property
+    def batch(self) -> int:
+        """How many samples are drawn at once, unless asked otherwise."""
+        return batch_for(self.spec.shape, self._device)
+
+    @property
+    def engine(self) -> Engine:
+        """How the network computes here; compiled only if that is sure, as `settled` makes it."""
+        return self.computing.engine(self.spec.shape, self._device)
+
+    def settled(self, n: int, sampling: Sampling | None = None) -> Model:
+        """This model, sure of how to compute so many samples: 'auto' decided, and compiled code looked at.
+
+        Arguments:
+            n: how many samples are to be drawn, in all.
+            sampling: how; the recipe's if not given.
+
+        Raises:
+            InputError: where the network is to be compiled and that fails.
+        """
+        wanted = self.computing.compile
+        if wanted == "auto":
+            each = (sampling or self.recipe.sampling).evaluations or UNKNOWN
+            large = self._device.type == "cpu" and n * each * self._operations > worth()
+            wanted = "on" if large and not self._failure else "off"
+        elif wanted == "on" and self._failure:
+            raise InputError(f"the network cannot be compiled ({self._failure}); compile 'off' can")
+        if wanted == self.computing.compile:
+            return self
+        return replace(self, computing=Computing(self.computing.precision, wanted))
 
     def guided(self, guidance: float | None = None) -> Denoiser:
         """The denoiser that samples are drawn with: the model's own, or classifier-free guidance of it.
@@ -56,9 +93,9 @@ class Model:
         if guidance is None:
             guidance = self.recipe.sampling.guidance
         if guidance is None:
-            return self.denoiser
+            return self._drawing
         self.recipe.check_guidance(self.spec)
-        return CFG(self.denoiser, guidance)
+        return CFG(self._drawing, guidance)
 
     def sample(
         self,
@@ -70,11 +107,12 @@ class Model:
         guidance: float | None = None,
         seed: int = 0,
         first: int = 0,
-        batch: int = BATCH,
+        batch: int | None = None,
     ) -> Tensor:
         """Samples in the model's units, shape (n, ...); ``model.spec.to_arrays`` makes pictures of them.
 
-        Sample i depends on ``seed`` and ``first + i`` only, not on n or the batch.
+        Sample i depends on ``seed`` and ``first + i`` only, not on n or the batch, up to the rounding of
+        the network's precision.
 
         Arguments:
             n: how many; at least 1.
@@ -84,7 +122,7 @@ class Model:
             guidance: w of classifier-free guidance, which `guided` explains; the recipe's if not given.
             seed: the seed of the whole set.
             first: place of the first sample in the set.
-            batch: how many are computed at once.
+            batch: how many are computed at once; what suits the machine if not given.
 
         Raises:
             InputError: for a label that the model does not know, a guidance that it cannot have, or n
@@ -112,7 +150,7 @@ class Model:
         guidance: float | None = None,
         seed: int = 0,
         first: int = 0,
-        batch: int = BATCH,
+        batch: int | None = None,
     ) -> Iterator[tuple[float, Tensor]]:
         """The same samples as they come: the share of the work done, and what is new since last time.
 
@@ -126,21 +164,15 @@ class Model:
             guidance: w of classifier-free guidance, which `guided` explains; the recipe's if not given.
             seed: the seed of the whole set.
             first: place of the first sample in the set.
-            batch: how many are computed at once.
+            batch: how many are computed at once; what suits the machine if not given.
         """
+        batch = self.batch if batch is None else batch
         _check_count(n, batch)
-        steps = self.recipe.sampling.steps if steps is None else steps
+        sampling = self._asked(sampler, steps, guidance)
+        settled, steps = self.settled(n, sampling), sampling.steps
         for start in range(0, n, batch):
             size = min(batch, n - start)
-            walk = self.trajectory(
-                size,
-                label=label,
-                sampler=sampler,
-                steps=steps,
-                guidance=guidance,
-                seed=seed,
-                first=first + start,
-            )
+            walk = settled._walk(size, sampling, label, seed, first + start)
             for made, step in enumerate(walk, 1):
                 yield (start + size * made / (steps + 2)) / n, step.x0[:0]
             yield (start + size) / n, step.x0
@@ -172,16 +204,8 @@ class Model:
                 or steps below 1.
         """
         _check_count(n, 1)
-        labels = self.labels(n, label, first)
-        cond: dict[str, Any] = {} if labels is None else {"label": labels}
-        return trajectory(
-            self.guided(guidance),
-            (n, *self.spec.shape),
-            sampler or self.recipe.sampling.sampler,
-            self.recipe.sampling.steps if steps is None else steps,
-            noise=seeded(seed, range(first, first + n)),
-            **cond,
-        )
+        sampling = self._asked(sampler, steps, guidance)
+        return self.settled(n, sampling)._walk(n, sampling, label, seed, first)
 
     def noise(self, n: int, seed: int = 0, first: int = 0) -> Tensor:
         """The noise that the trajectories of n samples start from, shape (n, ...), on the CPU.
@@ -214,6 +238,53 @@ class Model:
                 f"label must lie in 0 to {self.classes - 1}, or -1 for none, got {label}"
             )
         return torch.full((n,), label)
+
+    def _asked(
+        self, sampler: Sampler | None, steps: int | None, guidance: float | None
+    ) -> Sampling:
+        """The recipe's sampling with what was asked for in its place."""
+        own = self.recipe.sampling
+        return Sampling(
+            sampler=sampler or own.sampler,
+            steps=own.steps if steps is None else steps,
+            guidance=own.guidance if guidance is None else guidance,
+        )
+
+    def _walk(
+        self, n: int, sampling: Sampling, label: int | None, seed: int, first: int
+    ) -> Iterator[Step]:
+        labels = self.labels(n, label, first)
+        cond: dict[str, Any] = {} if labels is None else {"label": labels}
+        return trajectory(
+            self.guided(sampling.guidance),
+            (n, *self.spec.shape),
+            sampling.sampler,
+            sampling.steps,
+            noise=seeded(seed, range(first, first + n)),
+            **cond,
+        )
+
+    @property
+    def _device(self) -> torch.device:
+        known = (*self.denoiser.parameters(), *self.denoiser.buffers())
+        return known[0].device if known else torch.device("cpu")
+
+    @property
+    def _drawing(self) -> Denoiser:
+        """The denoiser that computes as it is to when samples are drawn."""
+        if self.computing == Computing():
+            return self.denoiser
+        return computed(self.denoiser, self.engine, self.batch)
+
+    @cached_property
+    def _operations(self) -> int:
+        return operations(self.denoiser.network, self.spec.shape, self.classes)
+
+    @cached_property
+    def _failure(self) -> str:
+        """Why compiled code is not to be used, from the only look at it."""
+        engine = replace(self.engine, compiled=True)
+        return failure(self.denoiser.network, engine, self.spec.shape, self.classes, self.batch)
 
 
 def _check_count(n: int, batch: int) -> None:

@@ -40,6 +40,15 @@ class Sampling:
         if self.guidance is not None and not math.isfinite(self.guidance):
             raise InputError(f"guidance must be a finite number, got {self.guidance}")
 
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that a sample takes; 0 for a sampler that takes as many as it needs."""
+        if self.sampler.evaluations_per_step == 0:
+            return 0
+        extra = self.sampler.extra_evaluations if self.steps > 1 else 0
+        each = self.sampler.evaluations_per_step * (self.steps - 1) + extra + 1
+        return each if self.guidance in (None, 0, 1) else 2 * each
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

@@ -1,4 +1,4 @@
-"""How the network computes here: precision, memory layout and compilation, chosen by measuring."""
+"""How the network computes here, chosen by measuring: precision, memory layout and compilation."""
 
 from __future__ import annotations
 
@@ -6,54 +6,21 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from scorefield.nets.base import Network, lay_out
+from scorefield.nets.base import Network
+from scorefield.nets.engine import Engine
 from scorefield.recipes.training import Training
 
 SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
 COMPILE_PAYS = 120.0  # seconds of training above which compiling may pay
 PASSES = 10  # timed for each way
 WRONG = 0.5  # of a gradient's norm: bfloat16 alone is off by up to 0.1
-LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL = 0.01  # of the largest gradient's norm: below, a gradient may be all rounding
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A way to compute.
-
-    Arguments:
-        precision: 'fp32', or 'bf16' or 'fp16' for autocast to bfloat16 or float16.
-        channels_last: keep images with their channels innermost.
-        compiled: run the network through torch.compile.
-    """
-
-    precision: str = "fp32"
-    channels_last: bool = False
-    compiled: bool = False
-
-    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context in which the network is called."""
-        low = LOW.get(self.precision)
-        return torch.autocast(device.type, low, enabled=low is not None)
-
-    def apply(self, network: Network) -> None:
-        """Lay out the network's weights, and compile it or undo that."""
-        lay_out(network, torch.channels_last if self.channels_last else torch.contiguous_format)
-        if self.compiled:
-            # Batches have one shape; a second network of the class would be compiled for any shape at all.
-            network.compile(dynamic=False)
-        else:
-            network._compiled_call_impl = None
-
-    def __str__(self) -> str:
-        layout = "channels-last" if self.channels_last else "contiguous"
-        return f"{self.precision}, {layout}, {'compiled' if self.compiled else 'eager'}"
 
 
 @dataclass(frozen=True)

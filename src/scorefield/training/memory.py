@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scorefield.data.base import Data
-from scorefield.training.engine import Engine
+from scorefield.nets.engine import Engine
 from scorefield.training.progress import Remark
 from scorefield.training.state import Part
 

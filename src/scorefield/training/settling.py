@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from scorefield.nets.base import Network
+from scorefield.nets.engine import Engine
 from scorefield.recipes.training import Training
-from scorefield.training.engine import Engine, Trial, measured, trials
+from scorefield.training.engine import Trial, measured, trials
 from scorefield.training.progress import Remark
 
 Run = Callable[[Engine], None]

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.data.base import DataSpec
 from scorefield.nets.base import Network
+from scorefield.nets.engine import Engine
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
 from scorefield.training.draws import drawn_by_row
-from scorefield.training.engine import Engine
 from scorefield.training.fitting import until_it_fits
 from scorefield.training.loss import LossModule
 from scorefield.training.memory import saved_bytes, scaled

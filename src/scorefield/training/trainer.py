@@ -20,6 +20,7 @@ from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
 from scorefield.nets.base import Network, lay_out
+from scorefield.nets.engine import Engine
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
@@ -27,7 +28,7 @@ from scorefield.training.batches import Batches
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.devices import accelerator
 from scorefield.training.ema import PowerAverage, Profiles
-from scorefield.training.engine import Engine, Trial
+from scorefield.training.engine import Trial
 from scorefield.training.faults import LEFT_OUT, Fault, Faults, Origin, advanced, rolled_back
 from scorefield.training.folder import (
     AVERAGES,

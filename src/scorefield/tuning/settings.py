@@ -76,20 +76,7 @@ class Setting:
     @property
     def evaluations(self) -> int:
         """Network evaluations that a sample takes."""
-        return evaluations(self.sampling)
-
-
-def evaluations(sampling: Sampling) -> int:
-    """Network evaluations that a sample takes; 0 for a sampler that takes as many as it needs.
-
-    Arguments:
-        sampling: how samples are drawn. Guidance other than 0 and 1 evaluates the network twice.
-    """
-    sampler, each = sampling.sampler, _each(sampling.guidance)
-    if sampler.evaluations_per_step == 0:
-        return 0
-    extra = sampler.extra_evaluations if sampling.steps > 1 else 0
-    return each * (sampler.evaluations_per_step * (sampling.steps - 1) + extra + 1)
+        return self.sampling.evaluations
 
 
 def ways(image: bool) -> tuple[Way, ...]:

@@ -18,22 +18,24 @@ samplers; a search that starts from nothing pays for learning it.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from scorefield.errors import InputError
-from scorefield.models.model import BATCH, Model
+from scorefield.models.model import Model
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Sampling
 from scorefield.tuning.judge import Judge
 from scorefield.tuning.race import Purse, Standing, race
-from scorefield.tuning.settings import GUIDANCES, Setting, evaluations, settings_at, ways
+from scorefield.tuning.settings import GUIDANCES, Setting, settings_at, ways
 
 LEVELS = (5, 10, 20, 40)  # network evaluations that are tried if none are asked for
 FEWEST = 3  # that can be asked for
 DEAR = 2  # times the highest level: beyond it the model's own setting is not drawn along
+COMPILE_PAYS, LARGE = 120.0, 10**9  # seconds above which it does, as any large number of samples
 RACE = 0.8  # share of a time that is for the race; the rest is for its verdict
 
 
@@ -63,13 +65,23 @@ def tune(
     own = own_setting(model)
     stays = [own] if 0 < own.evaluations <= DEAR * max(levels) else []
 
-    def draw(sampling: Sampling, first: int, count: int) -> Tensor:
-        asked_of = replace(model, recipe=replace(model.recipe, sampling=sampling))
-        return asked_of.sample(count, first=first, seed=seed, batch=BATCH)
-
+    begin = time.monotonic()
+    plain = _settled(model, purse, max(levels))
     if purse.seconds is not None:
-        purse = Purse(seconds=RACE * purse.seconds)
+        purse = Purse(seconds=RACE * purse.seconds).after(time.monotonic() - begin)
+
+    def draw(sampling: Sampling, first: int, count: int) -> Tensor:
+        return plain.sample(count, **vars(sampling), first=first, seed=seed)
+
     return race(offered, stays, draw, judge, purse)
+
+
+def _settled(model: Model, purse: Purse, most: int) -> Model:
+    """The model without a guidance of its own, sure of how it computes for so much."""
+    plain = replace(model, recipe=replace(model.recipe, sampling=Sampling(steps=most)))
+    if purse.seconds is None:
+        return plain.settled(purse.samples or 0)
+    return plain.settled(LARGE if purse.seconds > COMPILE_PAYS else 0)
 
 
 def own_setting(model: Model) -> Setting:
@@ -79,7 +91,7 @@ def own_setting(model: Model) -> Setting:
         model: a trained model.
     """
     sampling = model.recipe.sampling
-    return Setting(sampling, evaluations(sampling))
+    return Setting(sampling, sampling.evaluations)
 
 
 def guidances_of(model: Model) -> Sequence[float | None]:

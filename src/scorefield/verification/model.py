@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.sde import transition
+from scorefield.models.computing import Computing, computed
 from scorefield.models.model import Model
 from scorefield.recipes.catalog import SAMPLERS
 from scorefield.samplers.base import Sampler, sample
@@ -154,15 +156,23 @@ def alone_and_among(subject: Subject, place: Place) -> float:
 
 def compiled_and_eager(subject: Subject, place: Place) -> float:
     """The largest difference that compiling the network makes to x̂₀, in σ_data."""
-    denoiser, t = subject.model.denoiser, subject.time(1.0)
+    return float(_change(subject, Computing("fp32", "on"), place).abs().max())
+
+
+def rounded_and_exact(subject: Subject, place: Place) -> float:
+    """The root-mean-square difference that a network in bfloat16 makes to x̂₀, in σ_data."""
+    return math.sqrt(_mean_square(_change(subject, Computing("bf16"), place)))
+
+
+def _change(subject: Subject, how: Computing, place: Place) -> Tensor:
+    """What computing the network in another way changes in x̂₀ at σ/α = σ_data, in σ_data."""
+    model, t = subject.model, subject.time(1.0)
     _, x = subject.noised(t, place, 8, key=9)
-    eager, network = subject.denoise(x, t, place), denoiser.network
-    try:
-        denoiser.network = torch.compile(network)  # type: ignore[assignment]
-        compiled = subject.denoise(x, t, place)
-    finally:
-        denoiser.network = network
-    return float((compiled - eager).abs().max() / subject.model.spec.sigma_data)
+    engine = how.engine(model.spec.shape, x.device)
+    with torch.no_grad():
+        way = computed(model.denoiser, engine, len(x))
+        found: Tensor = way(x, t, **subject.cond(len(x), place))
+    return (found - subject.denoise(x, t, place)) / model.spec.sigma_data
 
 
 def runs(subject: Subject, sampler: Sampler, place: Place) -> float:
@@ -215,6 +225,8 @@ def _on_samples(subject: Subject) -> Iterator[Claim]:
     yield Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05)
     alone = partial(alone_and_among, subject)
     yield Claim("a sample alone and among others, σ_data", "seeded noise", alone, 1e-3)
+    rounded = partial(rounded_and_exact, subject)
+    yield Claim("bf16 and fp32 agree, RMS, σ_data", "8 bits of bfloat16", rounded, 0.03)
     compiled = partial(compiled_and_eager, subject)
     yield Claim("compiled and eager agree, σ_data", "torch.compile", compiled, 1e-3, slow=True)
 

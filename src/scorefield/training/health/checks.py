@@ -15,9 +15,9 @@ from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.data.base import Data
 from scorefield.data.blocks import spread
 from scorefield.errors import InputError
+from scorefield.nets.engine import Engine
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
-from scorefield.training.engine import Engine
 from scorefield.training.health.floors import gaussian_loss, ideal_loss
 from scorefield.training.health.losses import (
     Samples,

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.data.base import Data
+from scorefield.nets.engine import Engine
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.recipe import Recipe
-from scorefield.training.engine import Engine
 from scorefield.training.fitting import until_it_fits
 from scorefield.training.health.checks import Checks
 from scorefield.training.health.record import Health
