@@ -1,5 +1,7 @@
 """Problems with exact answers, and every kind of schedule, for all tests."""
 
+import gc
+import os
 import warnings
 
 import pytest
@@ -44,6 +46,11 @@ class Labelled(Denoiser):
 
 def double(*rows):
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def pytest_collection_finish():
+    """Torch and what else was imported stays: no search for garbage need look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(params=SCHEDULES.values(), ids=SCHEDULES.keys())
@@ -93,6 +100,14 @@ def points():
     """Five points of the plane as a data set, for a schedule."""
     data = double([1.0, 0.4], [-0.7, 0.9], [0.1, -1.2], [-1.1, -0.5], [0.6, 1.3])
     return lambda schedule: EmpiricalDenoiser(schedule, data)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_disks():
+    """No test cuts the power, so no file need be on the disk, which would take milliseconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
 
 
 @pytest.fixture(scope="session")
