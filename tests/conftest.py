@@ -119,3 +119,14 @@ def cache(tmp_path_factory):
 def own_cache(cache, monkeypatch):
     """What is remembered of data goes to a folder of the tests, not to the user's."""
     monkeypatch.setattr("scorefield.data.surveys.cache_folder", lambda: cache)
+
+
+@pytest.fixture
+def previews():
+    """Asked for by the tests that want the pictures of a run; the others save the time."""
+
+
+@pytest.fixture(autouse=True)
+def no_previews(request, monkeypatch):
+    if "previews" not in request.fixturenames:
+        monkeypatch.setattr("scorefield.training.trainer.save_preview", lambda *args: None)
