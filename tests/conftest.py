@@ -1,5 +1,7 @@
 """Problems with exact answers, and every kind of schedule, for all tests."""
 
+import gc
+import os
 import warnings
 
 import pytest
@@ -44,6 +46,11 @@ class Labelled(Denoiser):
 
 def double(*rows):
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def pytest_collection_finish():
+    """Torch and what else was imported stays: no search for garbage need look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(params=SCHEDULES.values(), ids=SCHEDULES.keys())
@@ -95,6 +102,14 @@ def points():
     return lambda schedule: EmpiricalDenoiser(schedule, data)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_disks():
+    """No test cuts the power, so no file need be on the disk, which would take milliseconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
@@ -104,3 +119,14 @@ def cache(tmp_path_factory):
 def own_cache(cache, monkeypatch):
     """What is remembered of data goes to a folder of the tests, not to the user's."""
     monkeypatch.setattr("scorefield.data.surveys.cache_folder", lambda: cache)
+
+
+@pytest.fixture
+def previews():
+    """Asked for by the tests that want the pictures of a run; the others save the time."""
+
+
+@pytest.fixture(autouse=True)
+def no_previews(request, monkeypatch):
+    if "previews" not in request.fixturenames:
+        monkeypatch.setattr("scorefield.training.trainer.save_preview", lambda *args: None)

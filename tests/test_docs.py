@@ -124,7 +124,7 @@ def test_readme_shows_both_ways_in():
 
 
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.name)
-def test_python_blocks_run(path, tmp_path, monkeypatch):
+def test_python_blocks_run(path, tmp_path, monkeypatch, previews):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [path.name])
     names = {"__name__": "__main__"}

@@ -21,7 +21,7 @@ def colours(path):
         return len(set(picture.convert("RGB").get_flattened_data()))
 
 
-def test_train_says_where_the_run_is_and_what_to_try_next(here, run, small):
+def test_train_says_where_the_run_is_and_what_to_try_next(here, run, small, previews):
     first, second = run("train", "moons", *small, "--budget", "6steps", "-o", "new/run")
     assert first.startswith("new/run: trained for 6 steps, 96 images")
     assert second.startswith("next: scorefield sample new/run")

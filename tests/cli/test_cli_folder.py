@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from scorefield import Trainer, find_recipe
@@ -17,11 +16,6 @@ EMOJI = Path(__file__).parents[1] / "data" / "emoji"
 SMALL = ["data=folder", "network.width=8", "network.heads=2", "training.batch=8"]
 SMALL += ["training.compile=off", "training.precision=fp32", "sampling.steps=4"]
 SMALL += ["training.health_every=off"]
-
-
-@pytest.fixture(autouse=True)
-def no_previews(monkeypatch):
-    monkeypatch.setattr("scorefield.training.trainer.save_preview", lambda *args: None)
 
 
 def test_emoji_are_what_pillow_and_their_table_say():

@@ -88,7 +88,16 @@ def in_a_shell(script, *words):
     )
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, which is not there when a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("ctrl_c")
 def test_the_first_signal_asks_and_a_second_ctrl_c_insists(number):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     asked = []

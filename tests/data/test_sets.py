@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from scorefield.data import published
 from scorefield.data.cifar import CIFAR10, CIFAR100
@@ -249,6 +248,8 @@ def test_tables_are_whole():
 
 
 def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     train, test = Digits().load("train"), Digits().load("test")
     assert (len(train), len(test)) == (1437, 360)

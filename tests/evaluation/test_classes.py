@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
-from torchmetrics.image.inception import InceptionScore
 
 from scorefield.errors import InputError
 from scorefield.evaluation import (
@@ -110,6 +109,8 @@ class Logits(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:Metric `:UserWarning")
 def test_inception_score_against_torchmetrics():
+    from torchmetrics.image.inception import InceptionScore
+
     logits = 3 * torch.randn(400, 6, generator=seeded(), dtype=torch.float64)
     other = InceptionScore(feature=Logits(), splits=4)
     other.set_dtype(torch.float64)

@@ -19,9 +19,9 @@ def some():
 
 def test_it_reads_digits(some):
     images, label = some
-    features, logits = digit_features(images)
-    assert features.shape == (1000, 128)
-    assert (logits.argmax(1) == label).double().mean() > 0.997  # it was trained on these
+    features, logits = digit_features(images[:500])
+    assert features.shape == (500, 128)
+    assert (logits.argmax(1) == label[:500]).double().mean() > 0.997  # it was trained on these
 
 
 def test_test_images():

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
 
 from scorefield.errors import InputError
 from scorefield.evaluation import distances, nearest
@@ -15,6 +14,8 @@ def draw(*shape, seed=0):
 
 @pytest.mark.parametrize("entries", [300, 2**22])  # many small blocks, and one
 def test_against_sklearn(entries, monkeypatch):
+    from sklearn.neighbors import NearestNeighbors
+
     monkeypatch.setattr(distances, "ENTRIES", entries)
     x, to = draw(83, 5, seed=1) + 1e4, draw(147, 5, seed=2) + 1e4
     found = nearest(x, to, k=7)

@@ -4,7 +4,6 @@ import hashlib
 
 import pytest
 import torch
-from sklearn.decomposition import PCA
 from torch import nn
 
 from scorefield.data.base import DataSpec
@@ -64,6 +63,8 @@ def test_few_numbers_are_features_themselves(normal):
 
 @pytest.mark.parametrize("rows", [30, 300])  # fewer and more than the 100 numbers of a sample
 def test_many_numbers_are_reduced_as_scikit_learn_does(normal, rows):
+    from sklearn.decomposition import PCA
+
     x = normal(rows, 100) @ torch.diag(torch.linspace(1, 3, 100).double())
     fitted = Pixels(size=6).fitted(x)
     found, other = fitted.look(x).features, PCA(6, svd_solver="full").fit_transform(x.numpy())

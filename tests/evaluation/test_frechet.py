@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import linalg
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from scorefield.errors import InputError
 from scorefield.evaluation import (
@@ -45,6 +44,8 @@ def test_against_the_matrix_root(n, d):
 
 
 def test_against_torchmetrics():
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     class Same(nn.Module):
         num_features = 16
 

@@ -7,7 +7,6 @@ import torch
 from scipy import stats
 from scipy.spatial.distance import pdist
 from torch import nn
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from scorefield.errors import InputError
 from scorefield.evaluation import (
@@ -39,6 +38,8 @@ class Same(nn.Module):
 @pytest.mark.filterwarnings("ignore:Metric `:UserWarning")
 def test_kid_against_torchmetrics():
     """Its estimate on all of a small set is ours on each of two blocks of the same rows."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
     a, b = draw(60, 12, 1), 1.3 * draw(60, 12, 2) + 0.2
     expected = []
     shuffles = seeded(5)

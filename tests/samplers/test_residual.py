@@ -206,14 +206,14 @@ def test_order_of_convergence(path, mixture, normal):
 
 @pytest.fixture(scope="module")
 def flower():
-    """Six flat Gaussians around a circle, noise, and the flow's ends by 1,500 steps of Heun."""
+    """Six flat Gaussians around a circle, noise, and the flow's ends by 500 steps of Heun."""
     angle = 2 * math.pi * torch.arange(6, dtype=torch.float64) / 6 + 0.3
     means = torch.stack([angle.cos(), angle.sin()], dim=1)
     outward = means[:, :, None] * means[:, None, :]
     covariances = 0.25**2 * outward + 0.05**2 * torch.eye(2, dtype=torch.float64)
     data = MixtureDenoiser(VP(), torch.ones(6), means, covariances)
     x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return data, x, sample(data, x, Heun(UniformLogSNR()), 1500)
+    return data, x, sample(data, x, Heun(UniformLogSNR()), 500)
 
 
 @pytest.mark.parametrize("steps", [5, 8, 10, 15, 20])

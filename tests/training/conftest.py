@@ -25,17 +25,6 @@ def few():
 
 
 @pytest.fixture
-def previews():
-    """Asked for by the tests that want the pictures of a run; the others save the time."""
-
-
-@pytest.fixture(autouse=True)
-def no_previews(request, monkeypatch):
-    if "previews" not in request.fixturenames:
-        monkeypatch.setattr("scorefield.training.trainer.save_preview", lambda *args: None)
-
-
-@pytest.fixture
 def recipe(few, monkeypatch):
     """recipe("images", "training.seed=1"): a small recipe with settings of one's own."""
     monkeypatch.setattr(MNIST10k, "load", lambda self, split="train": few)

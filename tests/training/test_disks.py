@@ -35,10 +35,18 @@ def goes_on_exactly(out, recipe, folder):
     [
         ("state", 3),
         pytest.param("model.safetensors", 6, marks=pytest.mark.slow),
-        pytest.param("samples", 6, marks=pytest.mark.slow),
     ],
 )
-def test_something_in_the_way_of_a_save(tmp_path, recipe, previews, place, step):
+def test_something_in_the_way_of_a_save(tmp_path, recipe, place, step):
+    stopped_and_resumed(tmp_path, recipe, place, step)
+
+
+@pytest.mark.slow
+def test_something_in_the_way_of_a_picture(tmp_path, recipe, previews):
+    stopped_and_resumed(tmp_path, recipe, "samples", 6)
+
+
+def stopped_and_resumed(tmp_path, recipe, place, step):
     chosen, out = recipe("points", *WORDS), tmp_path / "run"
 
     def block():

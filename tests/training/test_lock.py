@@ -9,13 +9,18 @@ import sys
 import pytest
 
 from scorefield.errors import InputError
+from scorefield.training import lock
 from scorefield.training.lock import Holder, locked
 
+# The module alone: all of scorefield.training would import torch, and take a second.
 HOLD = """
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from scorefield.training.lock import locked
-with locked(Path(sys.argv[1])):
+spec = spec_from_file_location("lock", sys.argv[2])
+lock = sys.modules["lock"] = module_from_spec(spec)
+spec.loader.exec_module(lock)
+with lock.locked(Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()
 """
@@ -25,7 +30,7 @@ with locked(Path(sys.argv[1])):
 def other(tmp_path):
     """Another process, which has the folder."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
+        [sys.executable, "-c", HOLD, str(tmp_path), lock.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

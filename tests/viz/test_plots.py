@@ -24,10 +24,8 @@ def figures(monkeypatch):
     """The figures that were made into pictures, to look at what was drawn."""
     from matplotlib.figure import Figure
 
-    seen, save = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *args, **options: seen.append(self) or save(self, *args, **options)
-    )  # fmt: skip
+    seen, draw = [], Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, *args: seen.append(self) or draw(self, *args))
     return seen
 
 

@@ -55,10 +55,8 @@ class Schedule(ABC):
     def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """α'(t) and σ'(t), by forward-mode differentiation unless a path knows better."""
         t = as_time(t).contiguous()  # forward mode takes no expanded tensors
-        one = torch.ones_like(t)
-        alpha: Tensor = torch.func.jvp(self.alpha, (t,), (one,))[1]
-        sigma: Tensor = torch.func.jvp(self.sigma, (t,), (one,))[1]
-        return alpha, sigma
+        rates: tuple[Tensor, Tensor] = torch.func.jvp(self, (t,), (torch.ones_like(t),))[1]
+        return rates
 
     def log_snr(self, t: Tensor | float) -> Tensor:
         """log α²/σ², decreasing in t; infinite where α or σ is 0."""
@@ -231,6 +229,10 @@ class VE(Schedule):
     def sigma(self, t: Tensor) -> Tensor:
         return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
 
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        t = as_time(t)
+        return torch.zeros_like(t), math.log(self.sigma_max / self.sigma_min) * self.sigma(t)
+
     def time(self, log_snr: Tensor | float) -> Tensor:
         sigma = torch.exp(-0.5 * as_time(log_snr))
         t = torch.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)
@@ -266,6 +268,11 @@ class TutorialVE(Schedule):
         log_base = math.log(self.base)
         return torch.sqrt(torch.expm1(2 * t * log_base) / (2 * log_base))
 
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        # From (σ²)' = g².
+        t = as_time(t)
+        return torch.zeros_like(t), 0.5 * self.diffusion(t) ** 2 / self.sigma(t)
+
     def diffusion(self, t: Tensor | float) -> Tensor:
         return torch.as_tensor(self.base, dtype=torch.float64) ** as_time(t)
 
@@ -292,6 +299,11 @@ class Cosine(Schedule):
 
     def sigma(self, t: Tensor) -> Tensor:
         return torch.sin(0.5 * math.pi * t)
+
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        # Each leg grows by what the other is.
+        alpha, sigma = self(t)
+        return -0.5 * math.pi * sigma, 0.5 * math.pi * alpha
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         return torch.atan(torch.exp(-0.5 * as_time(log_snr))) * 2 / math.pi

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -50,8 +49,10 @@ def new_figure(
 
 def rendered(figure: Figure) -> Image.Image:
     """The figure as a picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    buffer.seek(0)
-    with Image.open(buffer) as picture:
-        return picture.convert("RGB")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    # Drawn once and not by `savefig`, which draws all twice to lay it out, and packs it as a PNG.
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    size = canvas.get_width_height()
+    return Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
