@@ -67,21 +67,25 @@ def test_the_recipe_leads_unless_asked_otherwise(images, tmp_path):
     assert load(tmp_path).recipe.sampling.guidance == 2.0
 
 
+def _undropped(recipe):
+    return replace(recipe, objective=replace(recipe.objective, drop=0.0))
+
+
 def test_a_model_that_cannot_be_led(images, points):
     with pytest.raises(InputError, match="guidance needs a model that knows labels"):
         points.sample(2, guidance=1.0)
-    objective = replace(images.recipe.objective, drop=0.0)
-    told = replace(images, recipe=replace(images.recipe, objective=objective))
+    told = replace(images, recipe=_undropped(images.recipe))
     with pytest.raises(InputError, match="that was trained with some labels dropped"):
         told.sample(2, guidance=2.0)
 
 
-def test_a_recipe_that_cannot_be_led_is_refused_before_it_is_trained(images, points):
-    for model, words in ((points, ()), (images, ["objective.drop=0"])):
-        name = "moons" if model is points else "mnist-vp"
-        recipe = find_recipe(name, ["sampling.guidance=2", "network.width=8", *words])
-        with pytest.raises(InputError, match="guidance needs a model"):
-            recipe.build(model.spec)
+def test_a_recipe_s_guidance_is_for_models_that_can_be_led(images, points):
+    for model in (points, replace(images, recipe=_undropped(images.recipe))):
+        asked = replace(model.recipe, sampling=replace(model.recipe.sampling, guidance=2.0))
+        assert asked.guidance(model.spec) is None
+        assert torch.equal(replace(model, recipe=asked).sample(2), model.sample(2))
+    asked = find_recipe("mnist", ["sampling.guidance=2"])
+    assert asked.guidance(images.spec) == 2.0
 
 
 def test_guidance_is_a_finite_number():

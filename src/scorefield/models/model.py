@@ -91,7 +91,7 @@ class Model:
                 everywhere.
         """
         if guidance is None:
-            guidance = self.recipe.sampling.guidance
+            guidance = self.recipe.guidance(self.spec)
         if guidance is None:
             return self._drawing
         self.recipe.check_guidance(self.spec)
@@ -247,7 +247,7 @@ class Model:
         return Sampling(
             sampler=sampler or own.sampler,
             steps=own.steps if steps is None else steps,
-            guidance=own.guidance if guidance is None else guidance,
+            guidance=self.recipe.guidance(self.spec) if guidance is None else guidance,
         )
 
     def _walk(

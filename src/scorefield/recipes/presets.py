@@ -32,9 +32,12 @@ _MNIST = Recipe(
     parameterization=EDM(),
     objective=Objective(times=LogNormalTimes(mean=0.4, std=1.4)),
     training=Training(batch=64, lr=1.2e-2, optimizer="muon"),
+    # Leaning on the label by half takes the Fréchet distance from 2.2 to 0.65 at the same 20 evaluations.
+    sampling=Sampling(steps=10, guidance=1.5),
 )
 
-_VP = replace(_MNIST, schedule=VP(), objective=Objective(times=UniformTimes()))
+# As published: no guidance.
+_VP = replace(_MNIST, schedule=VP(), objective=Objective(times=UniformTimes()), sampling=Sampling())
 
 # Colour needs a wider network, a level more, and hours in place of minutes.
 _CIFAR = replace(
@@ -43,6 +46,7 @@ _CIFAR = replace(
     network=UNetConfig(width=64, multipliers=(1, 2, 2), attention=(2,)),
     objective=Objective(times=LogNormalTimes(mean=-1.2, std=1.2)),  # as Karras et al. 2022 have it
     training=replace(_MNIST.training, budget="8h"),
+    sampling=Sampling(),
     augmentation=Augmentation(flip=0.5),  # a mirrored ship is a ship; a mirrored digit is none
 )
 
@@ -52,6 +56,7 @@ _DIGITS = replace(
     data=Digits(),
     network=UNetConfig(width=32, patch=1, dropout=0.1),
     training=replace(_MNIST.training, budget="1m"),
+    sampling=Sampling(),
 )
 
 _TOY = Recipe(

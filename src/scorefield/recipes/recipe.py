@@ -26,8 +26,9 @@ class Sampling:
     Arguments:
         sampler: the way from noise to data.
         steps: times in its grid; at least 1.
-        guidance: w of classifier-free guidance, of a model that was trained with some labels dropped: 0
-            is the unconditional model, 1 the conditional one; without guidance if not given.
+        guidance: w of classifier-free guidance, of models that were trained with some labels dropped: 0
+            is the unconditional model, 1 the conditional one. It does nothing to models that know no
+            labels, or know no other than labelled samples; without guidance if not given.
     """
 
     sampler: Sampler = DPMSolverPP()
@@ -93,6 +94,15 @@ class Recipe:
         """
         return spec.classes if getattr(self.network, "conditional", False) else 0
 
+    def guidance(self, spec: DataSpec) -> float | None:
+        """w that samples are drawn with unless asked otherwise; none if the model cannot be guided.
+
+        Arguments:
+            spec: the description of the data.
+        """
+        able = self.classes(spec) > 0 and self.objective.drop > 0
+        return self.sampling.guidance if able else None
+
     def check_guidance(self, spec: DataSpec) -> None:
         """Refuse classifier-free guidance of a model that does not know both with a label and without.
 
@@ -118,12 +128,10 @@ class Recipe:
             moments: their mean and covariance; if not given, the mean and σ_data of the description.
 
         Raises:
-            InputError: for a parameterization that the schedule does not allow, a network or an
-                augmentation that does not fit the data, or a guidance that the model cannot have.
+            InputError: for a parameterization that the schedule does not allow, or a network or an
+                augmentation that does not fit the data.
         """
         recipe = self.fitted(spec)
-        if self.sampling.guidance is not None:
-            self.check_guidance(spec)
         if not all(c.isfinite() for c in self.parameterization.inversion(self.schedule, 1.0)):
             raise InputError(
                 f"{type(self.parameterization).__name__} cannot give x₀ back on "
