@@ -2,7 +2,7 @@
 
 Each run is a fresh folder and a process of its own; a run that is there already is judged again, not
 trained again. Samples are drawn as the model's recipe says; the Fréchet distance is between the features
-of the package's digit classifier on them and on the 60,000 training images. Network evaluations are counted.
+of the package's digit classifier on them and on the 60,000 training images.
 
     python benchmarks/time_to_quality.py [--budgets 5m 30m] [--seeds 0 1 2] [--out runs/quality]
         [--number 10000] [RECIPE OVERRIDES, such as training.lr=6e-3]
