@@ -257,7 +257,7 @@ TINY = ["network.width=16", "network.depth=1", "training.batch=16", "training.em
 
 
 @pytest.mark.parametrize("array", [WAVES, WAVES[:, 0], POINTS], ids=["channels", "plain", "points"])
-def test_from_a_file_to_samples_in_a_file(tmp_path, monkeypatch, array):
+def test_from_a_file_to_samples_in_a_file(tmp_path, monkeypatch, array, previews):
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", array)
     words = ["train", "moons", "data={kind: arrays, path: in.npy}", *TINY, "--budget", "8steps"]

@@ -87,7 +87,7 @@ def test_points_have_an_exact_trace_and_a_prior_of_their_own(points):
 
 def test_codes_lead_back(points):
     x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    solver = DormandPrince(1e-5, 1e-5)
+    solver = DormandPrince(1e-6, 1e-6)
     z = torch.cat(list(codes(points, x, solver=solver, batch=2)))
     back = torch.cat(list(decoded(points, z, solver=solver, batch=3)))
     assert torch.allclose(back, x, rtol=0, atol=1e-3)
