@@ -83,6 +83,7 @@ def test_a_recipe_s_guidance_is_for_models_that_can_be_led(images, points):
     for model in (points, replace(images, recipe=_undropped(images.recipe))):
         asked = replace(model.recipe, sampling=replace(model.recipe.sampling, guidance=2.0))
         assert asked.guidance(model.spec) is None
+        assert replace(model, recipe=asked).sampling == replace(asked.sampling, guidance=None)
         assert torch.equal(replace(model, recipe=asked).sample(2), model.sample(2))
     asked = find_recipe("mnist", ["sampling.guidance=2"])
     assert asked.guidance(images.spec) == 2.0

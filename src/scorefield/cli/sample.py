@@ -141,9 +141,11 @@ def chosen_sampling(
     words = [f"sampler={sampler}"] if sampler else []
     words += [f"steps={steps}"] if steps is not None else []
     words += [f"guidance={guidance}"] if guidance is not None else []
-    sampling = model.recipe.sampling
+    sampling = model.sampling
     for word in [*words, *overrides]:
         sampling = from_dict(Sampling, override(to_dict(sampling), word))
+    if sampling.guidance is not None:
+        model.recipe.check_guidance(model.spec)
     return sampling
 
 

@@ -16,7 +16,7 @@ from scorefield.doctor.choices import Basis, Choice, batch_for, furthest, rounde
 from scorefield.doctor.diagnosis import Diagnosis
 from scorefield.doctor.speed import Pace
 from scorefield.nets.unet import UNetConfig
-from scorefield.recipes.recipe import Recipe
+from scorefield.recipes.recipe import Recipe, Sampling
 from scorefield.recipes.training import Training
 
 LR, WIDTH, BATCH = 1.2e-2, 48, 64  # of the preset for MNIST
@@ -26,6 +26,7 @@ WIDTHS = (96, 64, 48, 32)  # that may be chosen, the widest first
 ENOUGH = 100_000
 HELD = 4_000_000  # numbers in the finest layer's output for a part of a batch, at most
 FEW = 1_000  # images below which a network is kept small
+SMALL = 16  # side of images below which no pixels are folded away
 HEARD = 100  # times that a sample of few is seen, above which dropout is used
 
 
@@ -70,6 +71,7 @@ def image_recipe(
     schedule, why_schedule = _schedule(diagnosis)
     batch = batch_for(BATCH, diagnosis.count)
     augmentation, why_flip = mirrors(diagnosis)
+    sampling, why_sampling = _sampling(spec)
     recipe = Recipe(
         data=dataset,
         network=_shaped(spec),
@@ -84,17 +86,26 @@ def image_recipe(
             lr=LR,
             optimizer="muon",
         ),
+        sampling=sampling,
     )
     recipe, why_network = _sized(recipe, diagnosis, pace)
     reasons = (why_network, *why_schedule, why_times, why_flip, *_reasons(recipe, diagnosis))
-    return recipe, reasons
+    return recipe, (*reasons, *why_sampling)
+
+
+def _sampling(spec: DataSpec) -> tuple[Sampling, tuple[Choice, ...]]:
+    """Guidance where it is known to do well: for classes of gray images."""
+    if spec.classes == 0 or spec.shape[0] >= 3 or max(spec.shape[1:]) < SMALL:
+        return Sampling(), ()
+    why = "guidance 1.5 in 10 steps did best on digits of 28 pixels, at 20 evaluations"
+    return Sampling(steps=10, guidance=1.5), (Choice("sampling", why, "measured"),)
 
 
 def _shaped(spec: DataSpec) -> UNetConfig:
     """The UNet for images of this size, at the width of the presets."""
     side = max(spec.shape[1:])
     colour = spec.shape[0] >= 3
-    patch = 1 if side < 16 else 2 if side <= 128 else 4
+    patch = 1 if side < SMALL else 2 if side <= 128 else 4
     coarsest = 4 if colour else 8
     levels = 2
     while -(-side // patch) / 2 ** (levels - 1) > coarsest:

@@ -110,8 +110,11 @@ def drawn(model: Model, drawing: Drawing, count: int, folder: Path) -> Generator
         folder: where they are kept, as `folder_of` gives it.
 
     Raises:
-        InputError: for a count below 1, or when the folder cannot be written.
+        InputError: for a count below 1, a guidance that the model cannot have, or when the folder cannot
+            be written.
     """
+    if drawing.sampling.guidance is not None:
+        model.recipe.check_guidance(model.spec)
     asked = replace(model, recipe=replace(model.recipe, sampling=drawing.sampling))
     batch = drawing.batch or model.batch
     missing = [p for p in pieces(count, batch) if not _is_whole(folder, p, model)]

@@ -49,6 +49,11 @@ class Model:
         return self.recipe.classes(self.spec)
 
     @property
+    def sampling(self) -> Sampling:
+        """How samples are drawn unless asked otherwise: the recipe's way, as far as it fits the model."""
+        return replace(self.recipe.sampling, guidance=self.recipe.guidance(self.spec))
+
+    @property
     def batch(self) -> int:
         """How many samples are drawn at once, unless asked otherwise."""
         return batch_for(self.spec.shape, self._device)
@@ -70,7 +75,7 @@ class Model:
         """
         wanted = self.computing.compile
         if wanted == "auto":
-            each = (sampling or self.recipe.sampling).evaluations or UNKNOWN
+            each = (sampling or self.sampling).evaluations or UNKNOWN
             large = self._device.type == "cpu" and n * each * self._operations > worth()
             wanted = "on" if large and not self._failure else "off"
         elif wanted == "on" and self._failure:
@@ -91,7 +96,7 @@ class Model:
                 everywhere.
         """
         if guidance is None:
-            guidance = self.recipe.guidance(self.spec)
+            guidance = self.sampling.guidance
         if guidance is None:
             return self._drawing
         self.recipe.check_guidance(self.spec)
@@ -243,11 +248,11 @@ class Model:
         self, sampler: Sampler | None, steps: int | None, guidance: float | None
     ) -> Sampling:
         """The recipe's sampling with what was asked for in its place."""
-        own = self.recipe.sampling
+        own = self.sampling
         return Sampling(
             sampler=sampler or own.sampler,
             steps=own.steps if steps is None else steps,
-            guidance=self.recipe.guidance(self.spec) if guidance is None else guidance,
+            guidance=own.guidance if guidance is None else guidance,
         )
 
     def _walk(

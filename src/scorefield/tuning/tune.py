@@ -90,7 +90,7 @@ def own_setting(model: Model) -> Setting:
     Arguments:
         model: a trained model.
     """
-    sampling = model.recipe.sampling
+    sampling = model.sampling
     return Setting(sampling, sampling.evaluations)
 
 
