@@ -39,11 +39,13 @@ def measured(run: str, precision: str, compiling: str, rounds: int) -> dict:
     import scorefield as sf
 
     model = sf.load(run, precision=precision, compile=compiling)
-    sampler = sf.DPMSolverPP(sf.UniformLogSNR())  # one evaluation a step
+    # One evaluation a step.
+    sampler = sf.DPMSolverPP(sf.UniformLogSNR())
+    guidance = None if model.sampling.guidance is None else 1.0
 
     def timed(n: int, steps: int, seed: int) -> float:
         begin = time.perf_counter()
-        model.sample(n, sampler=sampler, steps=steps, seed=seed)
+        model.sample(n, sampler=sampler, steps=steps, guidance=guidance, seed=seed)
         return time.perf_counter() - begin
 
     # Every shape that will be met: a batch, and one alone.
