@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from network_export import export
 from network_scores import BATCH, BUDGETS, distances, summary
+from peers_environment import environment
 from scores import Clock, read
 from tables import shown, table, times_as_large
 
 import scorefield as sf
-from samplers import HERE, environment
 from scorefield.core.denoisers import Denoiser
 from scorefield.evaluation import Reference, find_features
 from scorefield.models.model import Model
@@ -37,6 +37,7 @@ from scorefield.samplers.correctors import UniPC
 from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.residual import GaussianResidual, ResidualGrid
 
+HERE = Path(__file__).parent
 HIGHEST = 160.0  # where all start, on a path with more noise or no signal left
 LOWEST = (0.03, 0.1)  # besides the model's own
 TEACHER = 160

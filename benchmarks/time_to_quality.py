@@ -20,10 +20,10 @@ import sys
 import time
 from pathlib import Path
 
-import torch
+from quality import judged, referred
 
 import scorefield as sf
-from scorefield.evaluation import Reference, find_features
+from scorefield.evaluation import Reference
 
 COLUMNS = ("budget", "seed", "images seen", "evaluations", "Fréchet distance", "labels obeyed")
 
@@ -49,20 +49,16 @@ def compiling(run: Path) -> int | None:
     return None
 
 
-def judged(run: Path, reference: Reference, number: int) -> dict:
+def found(run: Path, reference: Reference, number: int) -> dict:
     """What samples of a run are worth, and what they cost."""
-    plain, calls = sf.load(run, precision="fp32", compile="off"), []
-    plain.denoiser.network.register_forward_hook(lambda *_: calls.append(1))
-    plain.sample(1)
-    model = sf.load(run)
-    begin = time.perf_counter()
-    seen, labels = reference.look(model.sample(number)), model.labels(number)
+    model, begin = sf.load(run), time.perf_counter()
+    distance, obeyed = judged(model, reference, number)
     return {
         "images seen": max(line.get("images", 0) for line in lines(run)),
         "compiling, s": compiling(run),
-        "evaluations": len(calls),
-        "Fréchet distance": reference.distance(seen.features),
-        "labels obeyed": float((seen.logits.argmax(1) == labels).double().mean()),
+        "evaluations": model.sampling.evaluations,
+        "Fréchet distance": distance,
+        "labels obeyed": obeyed,
         "drawn and judged, s": time.perf_counter() - begin,
     }
 
@@ -90,14 +86,12 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=10_000)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    train, test = (sf.MNIST().load(split) for split in ("train", "test"))
-    reference, rows = Reference.of(find_features("digits"), train), []
-    x, _ = test.batch(torch.arange(len(test)))
-    floor = reference.distance(reference.look(x).features)
+    reference, floor, _ = referred()
+    rows: list[dict] = []
     for budget in asked.budgets:
         for seed in asked.seeds:
             run = trained(asked.out, budget, seed, asked.words)
-            rows.append({"budget": budget, "seed": seed, **judged(run, reference, asked.number)})
+            rows.append({"budget": budget, "seed": seed, **found(run, reference, asked.number)})
             print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
             (asked.out / "quality.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
     text = f"Floor, test against training images: {floor:.3f}\n\n{table(rows)}"
