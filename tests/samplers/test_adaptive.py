@@ -133,8 +133,26 @@ def test_too_few_steps_are_reported_with_the_time_and_the_error(mixture, normal)
         sample(mixture(VP()), normal(3, 2), AdaptiveSDE(max_steps=5), 2)
 
 
+def test_what_was_reached_is_returned_on_request(mixture, normal):
+    """Here of two samples, each the same as alone, whose last step is in the trajectory."""
+    denoiser, x = mixture(VP()), normal(2, 2)
+    sampler = AdaptiveSDE(max_steps=8, unfinished="denoise")
+    noises = [seeded(0, range(2)), seeded(0, [0]), seeded(0, [1])]
+    ends = []
+    for noise, states in zip(noises, (x, x[:1], x[1:]), strict=True):
+        *_, last = trajectory(denoiser, states, sampler, 2, noise=noise)
+        ends.append(last)
+    together, *alone = ends
+    for step in alone:
+        assert VP().t_min < float(step.t) < 1
+        assert torch.equal(step.x0, denoiser(step.x, step.t))
+    assert float(together.t) == max(float(step.t) for step in alone)
+    assert torch.allclose(together.x0, torch.cat([step.x0 for step in alone]), atol=1e-12)
+
+
 @pytest.mark.parametrize(
-    "settings", [{"rtol": 0.0}, {"atol": 0.0}, {"rtol": math.nan}, {"max_steps": 0}]
+    "settings",
+    [{"rtol": 0.0}, {"atol": 0.0}, {"rtol": math.nan}, {"max_steps": 0}, {"unfinished": "stay"}],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):

@@ -86,7 +86,26 @@ def test_steps_that_run_out_are_reported_in_time():
     assert "raise rtol and atol, or max_steps" in str(found.value)
 
 
-@pytest.mark.parametrize("settings", [{"rtol": 0.0}, {"atol": math.nan}, {"max_steps": 0}])
+def test_what_was_reached_is_returned_on_request(gaussian, normal):
+    path = VP()
+    denoiser, x = gaussian(path), starts(path, normal, 1)
+    *_, last = trajectory(denoiser, x, to(1e-8, max_steps=3, unfinished="denoise"), 2)
+    assert path.t_min < float(last.t) < 1
+    assert torch.allclose(last.x, denoiser.flow(x, 1.0, last.t), rtol=0, atol=1e-6)
+    assert torch.equal(last.x0, denoiser(last.x, last.t))
+
+
+def test_samples_that_did_arrive_are_as_without_the_request(mixture, normal):
+    denoiser, x = mixture(VP()), normal(6, 2)
+    generous = DormandPrinceFlow(unfinished="denoise")
+    assert torch.equal(
+        sample(denoiser, x, generous, 2), sample(denoiser, x, DormandPrinceFlow(), 2)
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rtol": 0.0}, {"atol": math.nan}, {"max_steps": 0}, {"unfinished": "x"}]
+)
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         DormandPrinceFlow(**settings)

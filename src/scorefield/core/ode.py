@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand, rows
-from scorefield.errors import InputError
+from scorefield.errors import InputError, unknown
 
 Slope = Callable[[Tensor, Tensor], Tensor]
 Norm = Callable[[Tensor], Tensor]
@@ -29,6 +29,28 @@ def root_mean_square(error: Tensor) -> Tensor:
 
 def _same(t: Tensor) -> Tensor:
     return t
+
+
+# What is made of samples that the steps allowed do not bring to the end: an error, or x̂₀ where they are.
+Ending = Literal["error", "denoise"]
+ENDINGS: tuple[Ending, ...] = ("error", "denoise")
+
+
+class Unfinished(InputError):
+    """The steps allowed did not lead to the end; what was reached, the walk has given."""
+
+
+def check_ending(ending: str) -> None:
+    """Refuse an ending that there is none of.
+
+    Arguments:
+        ending: what is to be made of samples that the steps allowed do not bring to the end.
+
+    Raises:
+        InputError: with the ones that there are.
+    """
+    if ending not in ENDINGS:
+        raise unknown("unfinished", ending, ENDINGS)
 
 
 class Progress(NamedTuple):
@@ -77,7 +99,7 @@ class Solver(ABC):
             clock: what ``t`` is called in an error, if it is not the time itself.
 
         Raises:
-            InputError: when the steps allowed do not lead to ``end``.
+            Unfinished: when the steps allowed do not lead to ``end``.
         """
 
     @abstractmethod
@@ -268,7 +290,7 @@ class DormandPrince(Solver):
             if bool((t == last).all()):
                 return
         worst = int((last - t).abs().argmax())
-        raise InputError(
+        raise Unfinished(
             f"{self.max_steps} steps led only to t = {float(clock(t)[worst]):.4g}, where the error is "
             f"{float(error[worst]):.3g} times the tolerance; raise rtol and atol, or max_steps"
         )

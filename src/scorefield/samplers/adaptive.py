@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand, rows
+from scorefield.core.ode import Ending, Unfinished, check_ending
 from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
 from scorefield.core.sde import reverse_drift
 from scorefield.errors import InputError
@@ -45,9 +46,11 @@ class AdaptiveSDE(Sampler):
         rtol: tolerance relative to the state; above 0.
         atol: absolute tolerance; above 0. One grey level of 256 in [-1, 1] unless given.
         max_steps: steps tried before it gives up; at least 1.
+        unfinished: what is made of samples that these do not bring to the end: 'error', or 'denoise',
+            which gives x̂₀ where each of them is.
 
     Raises:
-        InputError: on the walk, when max_steps are not enough, with the time and the error there.
+        Unfinished: on the walk, when max_steps are not enough, with the time and the error there.
 
     Reference: Jolicoeur-Martineau et al. 2021, Gotta Go Fast When Generating Data with Score-Based Models,
         Algorithm 1. arXiv:2105.14080
@@ -57,6 +60,7 @@ class AdaptiveSDE(Sampler):
     rtol: float = 0.02
     atol: float = 0.0078
     max_steps: int = 1000
+    unfinished: Ending = "error"
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
@@ -66,6 +70,7 @@ class AdaptiveSDE(Sampler):
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.max_steps < 1:
             raise InputError(f"max_steps must be at least 1, got {self.max_steps}")
+        check_ending(self.unfinished)
 
     @property
     def evaluations_per_step(self) -> int:
@@ -82,19 +87,20 @@ class AdaptiveSDE(Sampler):
         if schedule(start)[0] == 0:
             start, before = torch.maximum(schedule.time(LOG_SNR_FLOOR), end), start
             x = posterior_step(schedule, x, x0, before, start, 1.0, noise)
-        x = self._solved(denoise, schedule, x, start, end, noise)
-        yield Step(end, x, denoise(x, end))
+        x, t = self._solved(denoise, schedule, x, start, end, noise)
+        yield Step(t.max(), x, denoise(x, end if bool((t == end).all()) else t))
 
     def _solved(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, t: Tensor, end: Tensor, noise: Noise
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """The state of each sample at its last time, and these times, shape (B,)."""
         t = t.repeat(len(x))
         h = torch.full_like(t, FIRST_STEP)
         error = torch.zeros_like(t)
         low_before, path = x, _BrownianPaths(x)
         for _ in range(self.max_steps):
             if bool((t == end).all()):
-                return x
+                return x, t
             taken, increment = path.ahead(torch.minimum(h, t - end), noise(x))
             s = torch.where(taken < t - end, t - taken, end)
             low, high = _tried(denoise, schedule, x, t, s, increment)
@@ -107,10 +113,10 @@ class AdaptiveSDE(Sampler):
             path.advance(kept)
             kept = rows(kept, x)
             x, low_before = torch.where(kept, high, x), torch.where(kept, low, low_before)
-        if bool((t == end).all()):
-            return x
+        if self.unfinished == "denoise" or bool((t == end).all()):
+            return x, t
         worst = int(t.argmax())
-        raise InputError(
+        raise Unfinished(
             f"max_steps = {self.max_steps} are not enough: at t = {float(t[worst]):.4g} the error of "
             f"the last step tried is {float(error[worst]):.3g} times the tolerance"
         )

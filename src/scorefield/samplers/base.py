@@ -38,7 +38,10 @@ class Denoise(Protocol):
 
 
 class Step(NamedTuple):
-    """One stop of a sampler: the time, the state there and the estimate of the clean data."""
+    """One stop of a sampler: the time, the state there and the estimate of the clean data.
+
+    Samples that were left where they stood may be at earlier times than the one given, the last of theirs.
+    """
 
     t: Tensor
     x: Tensor

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorefield.core.angle import angular_slope, log_angle, radius, time_at
 from scorefield.core.broadcast import expand
-from scorefield.core.ode import DormandPrince
+from scorefield.core.ode import DormandPrince, Ending, Unfinished, check_ending
 from scorefield.core.schedules import Schedule
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.grids import Grid, UniformTime
@@ -32,6 +32,11 @@ class DormandPrinceFlow(Sampler):
         rtol: the relative tolerance of a step; above 0.
         atol: the absolute tolerance of a step in w, whose scale is 1; above 0.
         max_steps: the steps that may be tried between two times; at least 1.
+        unfinished: what is made of samples that these do not bring to the end: 'error', or 'denoise',
+            which gives x̂₀ where each of them is.
+
+    Raises:
+        Unfinished: on the walk, when max_steps are not enough, with the time and the error there.
 
     Reference: Dormand & Prince 1980, table 2; Song et al. 2021, Score-Based Generative Modeling through
         SDEs, section 4.3, for the black-box sampler. arXiv:2011.13456
@@ -41,11 +46,13 @@ class DormandPrinceFlow(Sampler):
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 10_000
+    unfinished: Ending = "error"
     order: ClassVar[int] = 5
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._solver()
+        check_ending(self.unfinished)
 
     def _solver(self) -> DormandPrince:
         return DormandPrince(self.rtol, self.atol, self.max_steps)
@@ -71,7 +78,16 @@ class DormandPrinceFlow(Sampler):
             yield Step(t, x, denoise(x, t))
             w = x.double() / expand(radius(schedule, t), x.double())
             ends = log_angle(schedule, t), log_angle(schedule, s)
-            for at in self._solver().walk(slope, w, *ends, step=step, clock=clock):
-                w, step = at.x, at.step
+            reached = ends[0]
+            try:
+                for stop in self._solver().walk(slope, w, *ends, step=step, clock=clock):
+                    w, step, reached = stop.x, stop.step, stop.t
+            except Unfinished:
+                if self.unfinished == "error":
+                    raise
+                at = clock(reached)
+                x = (expand(radius(schedule, at), w) * w).to(dtype)
+                yield Step(at.max(), x, denoise(x, at))
+                return
             x = (expand(radius(schedule, s), w) * w).to(dtype)
         yield Step(times[-1], x, denoise(x, times[-1]))
