@@ -26,7 +26,7 @@ trainer = Trainer(find_recipe("mnist10k", words), out, device="cpu")
 walk = iter(trainer)
 steps = [p for p in walk if not p.note]
 taken = steps[-1].seconds - steps[SKIPPED - 1].seconds
-if trainer.accelerator.is_main_process:
+if trainer.run.accelerator.is_main_process:
     print("rate", (steps[-1].images - steps[SKIPPED - 1].images) / taken)
 """
 

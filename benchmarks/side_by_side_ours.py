@@ -38,10 +38,10 @@ def train(task: Task) -> None:
         wall_seconds=wall,
         ends=[end - ends[0] + first for end in ends],
         batch=batch,
-        parameters=sum(p.numel() for p in trainer.network.parameters()),
+        parameters=sum(p.numel() for p in trainer.run.network.parameters()),
         network="UNet, 2 levels of 1 block, 14×14 of 2×2 patches",
         settings=f"the preset{' without labels' if OVERRIDES[task.name] else ''}: "
-        f"Muon {trainer.recipe.training.lr:g}, batch {batch}, {trainer.engine}",
+        f"Muon {trainer.recipe.training.lr:g}, batch {batch}, {trainer.run.engine}",
     )
 
 

@@ -41,19 +41,19 @@ def words(asked: argparse.Namespace) -> list[str]:
 
 def bare(trainer: Trainer) -> Iterator[None]:
     """The loop that anyone would write for the same network, in the same way to compute."""
-    recipe, training, engine = trainer.recipe, trainer.training, trainer.engine
+    recipe, training, engine = trainer.recipe, trainer.run.training, trainer.run.engine
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        denoiser = recipe.build(trainer.spec, trainer.denoiser.moments)
+        denoiser = recipe.build(trainer.spec, trainer.run.denoiser.moments)
     network = denoiser.network
     engine.apply(network)
     optimizer = build_optimizers(network, training.optimizer, training.lr, training.weight_decay)
     averages = [p.detach().clone() for p in network.parameters()]
     generator, weights = torch.Generator().manual_seed(0), list(network.parameters())
-    order = torch.randperm(len(trainer.data), generator=generator)
+    order = torch.randperm(len(trainer.run.data), generator=generator)
     for step in range(10**9):
         rows = order[torch.arange(step * BATCH, (step + 1) * BATCH) % len(order)]
-        x0, label = trainer.data.batch(rows)
+        x0, label = trainer.run.data.batch(rows)
         with engine.autocast(torch.device("cpu")):
             loss = recipe.objective(denoiser, x0, generator=generator, label=label).mean()
         loss.backward()
@@ -89,7 +89,7 @@ def overhead(asked: argparse.Namespace, folder: Path) -> None:
     ratios = [a / b for a, b in found]
     print(
         f"overhead: trainer {BATCH / ours:.0f} images/s, bare loop {BATCH / theirs:.0f} "
-        f"({trainer.engine}); time of a step {statistics.median(ratios):.3f} of the loop's "
+        f"({trainer.run.engine}); time of a step {statistics.median(ratios):.3f} of the loop's "
         f"(quartiles {' to '.join(f'{q:.3f}' for q in statistics.quantiles(ratios)[::2])})"
     )
 

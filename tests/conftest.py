@@ -129,4 +129,4 @@ def previews():
 @pytest.fixture(autouse=True)
 def no_previews(request, monkeypatch):
     if "previews" not in request.fixturenames:
-        monkeypatch.setattr("scorefield.training.trainer.save_preview", lambda *args: None)
+        monkeypatch.setattr("scorefield.training.run.save_preview", lambda *args: None)

@@ -43,7 +43,7 @@ def test_emoji_are_trained_on_in_memory_or_streamed(here):
         words = [f"data.path={EMOJI}", f"data.memory={memory}", "training.budget=2steps"]
         trainer = Trainer(find_recipe("mnist", [*SMALL, *words]), here / f"{memory}")
         losses.append([progress.loss for progress in trainer])
-        assert len(trainer.data.caption) == 100
+        assert len(trainer.run.data.caption) == 100
     assert losses[0] == losses[1]
     assert np.isfinite(losses).all()
     model = load(here / "1.0")

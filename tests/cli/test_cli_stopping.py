@@ -64,7 +64,7 @@ def up_to(trainer, step):
 def same_as_straight(out, folder, more=3):
     """Whether a run goes on for some steps to what it would be without having been interrupted."""
     resumed = Trainer(None, out, resume=True)
-    last = resumed.position.step + more
+    last = resumed.run.position.step + more
     up_to(resumed, last)
     rarely = find_recipe(str(out / "recipe.json"), ["training.checkpoint_every=1h"])
     up_to(Trainer(rarely, folder), last)

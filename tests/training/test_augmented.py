@@ -27,10 +27,10 @@ def test_a_resumed_run_is_a_straight_run(tmp_path, recipe):
         if progress.step == 5:
             break
     resumed = Trainer(chosen, tmp_path / "run", resume=True)
-    assert resumed.position.step == 3
+    assert resumed.run.position.step == 3
     assert [(p.step, p.loss) for p in resumed] == [(p.step, p.loss) for p in whole[3:]]
-    weights = straight.network.state_dict()
-    assert all(torch.equal(w, weights[k]) for k, w in resumed.network.state_dict().items())
+    weights = straight.run.network.state_dict()
+    assert all(torch.equal(w, weights[k]) for k, w in resumed.run.network.state_dict().items())
     assert weights["conditioning.augment.weight"].any()
     plain = list(Trainer(recipe("images"), tmp_path / "plain"))
     assert plain[0].loss != whole[0].loss
@@ -38,23 +38,23 @@ def test_a_resumed_run_is_a_straight_run(tmp_path, recipe):
 
 def gradients(trainer, world, rank):
     """The gradients of one of several processes at a step, without the others."""
-    trainer.stepper.accelerator = SimpleNamespace(
+    trainer.run.stepper.accelerator = SimpleNamespace(
         device=torch.device("cpu"),
         num_processes=world,
         process_index=rank,
         backward=lambda loss: loss.backward(),
     )
-    trainer.stepper.mine = slice(rank * 16 // world, (rank + 1) * 16 // world)
-    trainer.batches = replace(trainer.batches, mine=trainer.stepper.mine)
-    trainer.network.zero_grad(set_to_none=True)
-    loss = trainer.stepper._backward(trainer.engine, 7, *trainer.batches(7))
-    return loss, {name: p.grad.clone() for name, p in trainer.network.named_parameters()}
+    trainer.run.stepper.mine = slice(rank * 16 // world, (rank + 1) * 16 // world)
+    trainer.run.batches = replace(trainer.run.batches, mine=trainer.run.stepper.mine)
+    trainer.run.network.zero_grad(set_to_none=True)
+    loss = trainer.run.stepper._backward(trainer.run.engine, 7, *trainer.run.batches(7))
+    return loss, {name: p.grad.clone() for name, p in trainer.run.network.named_parameters()}
 
 
 def test_two_processes_see_what_one_sees(tmp_path, recipe):
     trainer = Trainer(recipe("images", *EVERYTHING), tmp_path)
     generator = torch.Generator().manual_seed(0)
-    for p in trainer.network.parameters():
+    for p in trainer.run.network.parameters():
         p.data.normal_(std=0.2, generator=generator)
     alone, right = gradients(trainer, 1, 0)
     (first, one), (second, other) = (gradients(trainer, 2, rank) for rank in (0, 1))
@@ -81,7 +81,7 @@ def test_a_model_is_loaded_with_what_it_was_told_by(tmp_path, recipe):
 def test_compiled_code_takes_it_too(tmp_path, recipe):
     trainer = Trainer(recipe("images", *EVERYTHING, "training.compile=on"), tmp_path)
     assert [progress.step for progress in trainer if not progress.note] == [1, 2, 3, 4, 5, 6]
-    assert trainer.engine.compiled
+    assert trainer.run.engine.compiled
 
 
 def test_vectors_are_refused_before_anything_is_written(tmp_path, recipe):

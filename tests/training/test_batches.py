@@ -38,7 +38,7 @@ def streamed(few, recipe, monkeypatch):
 
 
 def weights(trainer):
-    return [*trainer.network.state_dict().values(), *trainer.average.weights().values()]
+    return [*trainer.run.network.state_dict().values(), *trainer.run.average.weights().values()]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -53,12 +53,12 @@ def test_streamed_data_train_as_data_in_memory(tmp_path, recipe, streamed, worke
         if progress.step == 5:
             break
     resumed = Trainer(None, tmp_path / "run", resume=True)
-    assert resumed.position.step == 3
+    assert resumed.run.position.step == 3
     assert [progress.loss for progress in resumed] == losses[3:]
     for trainer in (straight, resumed):
         for one, other in zip(weights(trainer), weights(held), strict=True):
             assert torch.equal(one, other)
-    moments = [t.denoiser.moments.variances for t in (held, straight)]
+    moments = [t.run.denoiser.moments.variances for t in (held, straight)]
     assert torch.equal(*moments)
     assert threads() == []
 
@@ -110,17 +110,17 @@ def test_a_process_reads_its_rows_only(few, tmp_path, recipe, streamed):
     streamed(decode, workers=1)
     trainer = Trainer(recipe("images", "training.clip=1e9"), tmp_path)
     generator = torch.Generator().manual_seed(0)
-    for p in trainer.network.parameters():
+    for p in trainer.run.network.parameters():
         p.data.normal_(std=0.2, generator=generator)
-    indices, found = trainer.batches.order(0).tolist(), []
+    indices, found = trainer.run.batches.order(0).tolist(), []
     for mine in (slice(0, 16), slice(0, 8), slice(8, 16)):
         read.clear()
-        vars(trainer).pop("_first", None)
-        trainer.stepper.mine = mine
-        trainer.batches = replace(trainer.batches, mine=mine)
-        trainer._dry_run(trainer.engine)
+        vars(trainer.run).pop("first", None)
+        trainer.run.stepper.mine = mine
+        trainer.run.batches = replace(trainer.run.batches, mine=mine)
+        trainer.run.dry_run(trainer.run.engine)
         assert read == indices[mine]
-        found.append([p.grad.clone() for p in trainer.network.parameters()])
+        found.append([p.grad.clone() for p in trainer.run.network.parameters()])
     # the gradient of a batch is the mean of those of its two halves
     largest = max(float(g.abs().max()) for g in found[0])
     for whole, one, other in zip(*found, strict=True):
@@ -171,7 +171,7 @@ def test_threads_end_with_the_training(tmp_path, recipe, streamed, monkeypatch, 
         def fail(*args):
             raise error
 
-        monkeypatch.setattr(trainer.average, "update", fail)
+        monkeypatch.setattr(trainer.run.average, "update", fail)
         with pytest.raises(error):
             next(walk)
     assert threads() == []

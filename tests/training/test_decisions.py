@@ -150,7 +150,7 @@ def test_the_slowest_process_decides_on_an_engine(tmp_path, recipe, monkeypatch)
         found = Group(2).run(
             monkeypatch,
             lambda p, rank, trials=trials: Trainer._slowest(
-                SimpleNamespace(processes=p), trials[rank]
+                SimpleNamespace(run=SimpleNamespace(processes=p)), trials[rank]
             ),
         )
         assert found == [chosen] * 2

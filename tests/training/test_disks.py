@@ -61,7 +61,7 @@ def stopped_and_resumed(tmp_path, recipe, place, step):
     assert not [path for path in out.rglob("*") if "partial" in path.name]
     (out / place).rmdir() if (out / place).is_dir() else (out / place).unlink()
     (tmp_path / "aside").rename(out / place)
-    assert Trainer(None, out, resume=True).position.step == step
+    assert Trainer(None, out, resume=True).run.position.step == step
     assert goes_on_exactly(out, chosen, tmp_path / "straight")
 
 
@@ -79,7 +79,7 @@ def test_a_log_on_a_full_disk(tmp_path, recipe):
     assert f" MB free in {out})" in sentence
     log.unlink()
     (tmp_path / "aside").rename(log)
-    assert Trainer(None, out, resume=True).position.step == 15
+    assert Trainer(None, out, resume=True).run.position.step == 15
     assert goes_on_exactly(out, chosen, tmp_path / "straight")
     assert [line["step"] for line in read_log(out)] == [1, 15, 20, 30, 40, 45]
 

@@ -139,12 +139,12 @@ def test_compiled_code_that_gives_wrong_gradients_is_refused(tmp_path, recipe, m
 
     monkeypatch.setattr(torch.nn.Module, "compile", wrong)
     trainer = Trainer(recipe("images"), tmp_path / "run")
-    before = {n: p.detach().clone() for n, p in trainer.network.named_parameters()}
-    trial = measured(Engine(compiled=True), trainer.network, trainer._dry_run)
+    before = {n: p.detach().clone() for n, p in trainer.run.network.named_parameters()}
+    trial = measured(Engine(compiled=True), trainer.run.network, trainer.run.dry_run)
     assert "gradient of" in trial.failure
     assert trial.seconds == float("inf")
-    assert all(torch.equal(before[n], p) for n, p in trainer.network.named_parameters())
-    assert trainer.network._compiled_call_impl is None
+    assert all(torch.equal(before[n], p) for n, p in trainer.run.network.named_parameters())
+    assert trainer.run.network._compiled_call_impl is None
 
 
 def test_compiled_code_that_gives_right_gradients_is_used(tmp_path, recipe, monkeypatch):
@@ -153,7 +153,7 @@ def test_compiled_code_that_gives_right_gradients_is_used(tmp_path, recipe, monk
 
     monkeypatch.setattr(torch.nn.Module, "compile", same)
     trainer = Trainer(recipe("images"), tmp_path / "run")
-    trial = measured(Engine(compiled=True), trainer.network, trainer._dry_run)
+    trial = measured(Engine(compiled=True), trainer.run.network, trainer.run.dry_run)
     assert trial.failure == ""
     assert trial.seconds < float("inf")
 

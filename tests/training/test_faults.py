@@ -15,6 +15,7 @@ from scorefield.models import load
 from scorefield.recipes import to_dict
 from scorefield.training import Trainer, read_faults
 from scorefield.training.rates import learning_rate
+from scorefield.training.run import Run
 from scorefield.training.stepper import Stepper
 
 TWELVE = ["training.budget=12steps", "training.checkpoint_every=3steps", "training.patience=2"]
@@ -23,7 +24,7 @@ TWELVE = ["training.budget=12steps", "training.checkpoint_every=3steps", "traini
 def everything(trainer):
     return {
         f"{name}.{key}": value.clone()
-        for name, part in trainer.parts.items()
+        for name, part in trainer.run.parts.items()
         for key, value in part.tensors().items()
     }
 
@@ -66,12 +67,12 @@ def test_one_bad_batch_is_left_out_and_nothing_else(tmp_path, recipe, poison, ba
     # The same steps by hand, but for the fourth.
     plain = Trainer(chosen, tmp_path / "plain")
     rates = [p.lr for p in Trainer(chosen, tmp_path / "rates")]
-    plain.stepper.prepare()
+    plain.run.stepper.prepare()
     for step in (0, 1, 2, 4, 5):
-        plain.stepper.gradients(plain.engine, step, *plain.batches(step))
-        plain.stepper.update(rates[step])
-        plain.average.update(step + 1)
-        plain.profiles.update(step + 1)
+        plain.run.stepper.gradients(plain.run.engine, step, *plain.run.batches(step))
+        plain.run.stepper.update(rates[step])
+        plain.run.average.update(step + 1)
+        plain.run.profiles.update(step + 1)
     poison({4: 1}, bad)
     trainer = Trainer(chosen, tmp_path / "run")
     seen = list(trainer)
@@ -105,7 +106,7 @@ def test_the_record_of_a_fault_gives_its_batch_back(tmp_path, recipe, poison, mo
     again = trainer.drawn(fault.step)
     for one, other in zip(again, seen, strict=True):
         assert (one is None and other is None) or torch.equal(one, other)
-    own, _ = trainer.data.batch(torch.tensor(fault.samples))
+    own, _ = trainer.run.data.batch(torch.tensor(fault.samples))
     assert torch.equal(own, again[0])
 
 
@@ -117,13 +118,13 @@ def test_a_burst_that_ends_is_rolled_back_and_survived(tmp_path, recipe, poison)
     steps = [p.step for p in seen if not p.note]
     assert steps == [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12]
     rates = [p.lr for p in seen if not p.note]
-    peak = trainer.training.lr
+    peak = trainer.run.training.lr
     assert rates == [peak] * 7 + [peak / 2] * 6
     notes = [p.note for p in seen if p.note]
     assert "step 6" in notes[-1]
     assert "0.5 of the learning rate" in notes[-1]
     assert [f.done for f in read_faults(tmp_path)] == ["left out", "rolled back"]
-    assert trainer.position.roll_backs == 0  # as the run has got further
+    assert trainer.run.position.roll_backs == 0  # as the run has got further
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
 
@@ -151,11 +152,11 @@ def test_bad_numbers_everywhere_stop_the_run_with_a_report(tmp_path, recipe, poi
     done = [f.done for f in read_faults(tmp_path)]
     assert done == ["left out", "rolled back"] * 3 + ["left out", "stopped"]
     rates = {f.step: f.lr for f in read_faults(tmp_path)}
-    assert rates[6] == pytest.approx(learning_rate(trainer.training, 5, 5 / 12) / 8, rel=0.2)
+    assert rates[6] == pytest.approx(learning_rate(trainer.run.training, 5, 5 / 12) / 8, rel=0.2)
     assert load(tmp_path).step == 3
     resumed = Trainer(None, tmp_path, resume=True)
-    assert resumed.position.step == 3
-    assert all(p.isfinite().all() for p in resumed.network.parameters())
+    assert resumed.run.position.step == 3
+    assert all(p.isfinite().all() for p in resumed.run.network.parameters())
 
 
 def test_the_command_ends_with_code_2(tmp_path, recipe, poison, capsys):
@@ -168,18 +169,18 @@ def test_the_command_ends_with_code_2(tmp_path, recipe, poison, capsys):
 @pytest.fixture
 def fragile(monkeypatch):
     """Step 5 is always bad, 7 and 8 are at more than a quarter of the learning rate."""
-    step, gradients = Trainer._step, Stepper.gradients
+    step, gradients = Run.step, Stepper.gradients
 
-    def _step(self, batches):
+    def stepping(self, batches, asked):
         self.stepper.factor = self.position.lr_factor
-        return step(self, batches)
+        return step(self, batches, asked)
 
     def bad(self, engine, number, x0, label):
         loss, norm = gradients(self, engine, number, x0, label)
         is_bad = number + 1 == 5 or (number + 1 in (7, 8) and self.factor > 0.25)
         return (float("nan") if is_bad else loss), norm
 
-    monkeypatch.setattr(Trainer, "_step", _step)
+    monkeypatch.setattr(Run, "step", stepping)
     monkeypatch.setattr(Stepper, "gradients", bad)
 
 
@@ -198,7 +199,7 @@ def test_resumed_in_the_middle_of_it_is_straight_bit_for_bit(tmp_path, recipe, f
     resumed = Trainer(None, tmp_path / "run", resume=True)
     list(resumed)
     assert same(everything(resumed), everything(straight))
-    assert resumed.position.lr_factor == straight.position.lr_factor == 0.25
+    assert resumed.run.position.lr_factor == straight.run.position.lr_factor == 0.25
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, recipe, monkeypatch):
@@ -215,7 +216,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, recipe, monkeypatch
     trainer = Trainer(recipe("points", *words), tmp_path)
     seen = [p.step for p in trainer if not p.note]
     assert seen == [1, 2, 3, 4, 3, 4, 5, 6, 7, 8, 9]
-    assert all(p.isfinite().all() for p in trainer.network.parameters())
+    assert all(p.isfinite().all() for p in trainer.run.network.parameters())
 
 
 def test_nothing_is_made_finite_in_silence():

@@ -64,9 +64,9 @@ def small_memory(monkeypatch):
 
 
 def gradients(trainer):
-    trainer.network.zero_grad(set_to_none=True)
-    loss, norm = trainer.stepper.gradients(Engine(), 3, *trainer.batches(3))
-    grads = torch.cat([p.grad.flatten() for p in trainer.network.parameters()])
+    trainer.run.network.zero_grad(set_to_none=True)
+    loss, norm = trainer.run.stepper.gradients(Engine(), 3, *trainer.run.batches(3))
+    grads = torch.cat([p.grad.flatten() for p in trainer.run.network.parameters()])
     return loss, norm, grads
 
 
@@ -75,12 +75,12 @@ def test_a_batch_that_does_not_fit_has_the_same_gradient_in_parts(
     tmp_path, recipe, small_memory, kind
 ):
     trainer = Trainer(recipe(kind), tmp_path)
-    for p in trainer.network.parameters():
+    for p in trainer.run.network.parameters():
         p.data.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
     loss, norm, whole = gradients(trainer)
     small_memory(5)
     other, shorter, parts = gradients(trainer)
-    assert trainer.stepper.split == 4  # 16 rows: 16, 8, then 4 at a time
+    assert trainer.run.stepper.split == 4  # 16 rows: 16, 8, then 4 at a time
     assert other == pytest.approx(loss, rel=1e-5)
     assert shorter == pytest.approx(norm, rel=1e-4)
     assert torch.allclose(parts, whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
@@ -92,7 +92,7 @@ def test_parts_are_remembered_and_told(tmp_path, recipe, small_memory):
     chosen = recipe("points", "training.checkpoint_every=3steps")
     straight = Trainer(chosen, tmp_path / "straight")
     list(straight)
-    assert straight.position.split == 4
+    assert straight.run.position.split == 4
     told = [line["note"] for line in read_log(tmp_path / "straight") if "note" in line]
     assert [note for note in told if "4 parts" in note]
     for progress in Trainer(chosen, tmp_path / "run"):
@@ -101,8 +101,8 @@ def test_parts_are_remembered_and_told(tmp_path, recipe, small_memory):
     small_memory(99)  # a larger machine: the parts stay
     resumed = Trainer(None, tmp_path / "run", resume=True)
     list(resumed)
-    for name, part in straight.parts.items():
-        there = resumed.parts[name].tensors()
+    for name, part in straight.run.parts.items():
+        there = resumed.run.parts[name].tensors()
         assert all(torch.equal(value, there[key]) for key, value in part.tensors().items())
 
 
@@ -116,13 +116,13 @@ def test_not_even_one_sample_fits(tmp_path, recipe, monkeypatch, small_memory):
 
 def test_a_batch_is_split_where_the_estimate_says_so(tmp_path, recipe, monkeypatch):
     trainer = Trainer(recipe("images"), tmp_path)
-    one = trainer.stepper.activations(Engine(), *trainer.batches(0))
-    taken = 3 * sum(p.nbytes for p in trainer.network.parameters())
+    one = trainer.run.stepper.activations(Engine(), *trainer.run.batches(0))
+    taken = 3 * sum(p.nbytes for p in trainer.run.network.parameters())
     monkeypatch.setattr("scorefield.training.trainer.free_bytes", lambda device: taken + one // 3)
     first = next(iter(trainer))
     assert first.warning
     assert "4 parts" in first.note
-    assert trainer.stepper.split == 4
+    assert trainer.run.stepper.split == 4
 
 
 def test_saved_activations_of_a_network_that_is_known():
@@ -186,20 +186,25 @@ def test_an_overflow_of_float16_is_no_fault(tmp_path, recipe, monkeypatch):
     monkeypatch.setattr("scorefield.training.stepper.loss_scale", lambda *args: LossScale(2.0**40))
     chosen = recipe("points", "training.precision=fp16", "training.budget=40steps")
     trainer = Trainer(chosen, tmp_path)
-    before = [p.detach().clone() for p in trainer.network.parameters()]
+    before = [p.detach().clone() for p in trainer.run.network.parameters()]
     seen = list(trainer)
     assert not [p for p in seen if p.warning]
     assert not (tmp_path / "faults.jsonl").exists()
-    assert 1 < trainer.stepper.scaling.scale < 2.0**40
-    assert any((p != q).any() for p, q in zip(trainer.network.parameters(), before, strict=True))
+    assert 1 < trainer.run.stepper.scaling.scale < 2.0**40
+    assert any(
+        (p != q).any() for p, q in zip(trainer.run.network.parameters(), before, strict=True)
+    )
     resumed = Trainer(None, tmp_path, resume=True)
-    assert resumed.stepper.scaling.scale == trainer.stepper.scaling.scale
+    assert resumed.run.stepper.scaling.scale == trainer.run.stepper.scaling.scale
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_only_the_network_computes_in_few_bits(tmp_path, recipe, precision):
     trainer = Trainer(recipe("images"), tmp_path)
-    schedule, parameterization = trainer.denoiser.schedule, trainer.denoiser.parameterization
+    schedule, parameterization = (
+        trainer.run.denoiser.schedule,
+        trainer.run.denoiser.parameterization,
+    )
     t = torch.tensor([0.01, 0.5, 0.99])
     with Engine(precision).autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype != torch.float32  # it is on
@@ -209,7 +214,7 @@ def test_only_the_network_computes_in_few_bits(tmp_path, recipe, precision):
             schedule.log_snr(t.double()),
         ]
         x0, t, eps, label, _ = trainer.drawn(1)
-        loss = trainer.recipe.objective.losses(trainer.denoiser, x0, t, eps, label)
+        loss = trainer.recipe.objective.losses(trainer.run.denoiser, x0, t, eps, label)
     assert all(value.dtype == torch.float64 for value in inside)
     assert loss.dtype == torch.float32
 
@@ -225,12 +230,12 @@ def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 words = ["training.batch=" + sys.argv[1], "training.precision=fp32", "training.compile=off"]
 trainer = Trainer(find_recipe("mnist10k", words), tempfile.mkdtemp())
-first = trainer.batches(0)
-needed = estimated(trainer.stepper, trainer.average, trainer.data, first).to_come(1)
+first = trainer.run.batches(0)
+needed = estimated(trainer.run.stepper, trainer.run.average, trainer.run.data, first).to_come(1)
 Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
 before = peak()
-trainer.stepper.gradients(Engine(channels_last=True), 0, *first)
-trainer.stepper.update(1e-3)
+trainer.run.stepper.gradients(Engine(channels_last=True), 0, *first)
+trainer.run.stepper.update(1e-3)
 print(needed, peak() - before)
 """
 

@@ -49,8 +49,8 @@ def test_a_run_with_checks_is_the_run_without_bit_for_bit(tmp_path, recipe, kind
     one, other = state(tmp_path / "plain"), state(tmp_path / "checked")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert checked.network.training
-    assert all(p.grad is None for p in checked.network.parameters())
+    assert checked.run.network.training
+    assert all(p.grad is None for p in checked.run.network.parameters())
 
 
 def test_a_check_is_a_line_of_the_log_and_a_field_of_the_progress(tmp_path, recipe):
@@ -78,12 +78,12 @@ def test_a_check_is_a_line_of_the_log_and_a_field_of_the_progress(tmp_path, reci
 def test_losses_are_those_of_the_weights_named(tmp_path, recipe):
     trainer = Trainer(recipe("points", CHECKED), tmp_path)
     *_, last = trainer
-    checks = Checks(trainer.recipe, trainer.data, trainer.denoiser, torch.device("cpu"))
+    checks = Checks(trainer.recipe, trainer.run.data, trainer.run.denoiser, torch.device("cpu"))
     assert not isinstance(checks.held_out, str)
     with torch.no_grad():
         for denoiser, found in [
             (trainer.model.denoiser, last.health.ema),
-            (trainer.denoiser, last.health.raw),
+            (trainer.run.denoiser, last.health.raw),
         ]:
             loss = network_loss(denoiser.eval(), torch.device("cpu"))
             assert level_losses(loss, checks.held_out, checks.times, 64) == pytest.approx(found)
@@ -113,11 +113,11 @@ def test_a_run_that_goes_back_forgets_the_checks_after(tmp_path, recipe):
     trainer = Trainer(recipe("points", CHECKED), tmp_path)
     list(trainer)
     lines = checks_of(tmp_path)
-    monitor, gone = trainer.monitor, trainer.monitor.checks.gradients[2]
+    monitor, gone = trainer.run.monitor, trainer.run.monitor.checks.gradients[2]
     back = Position(4, lines[1]["seconds"])
     monitor.resume(back, lines[:2])
     assert monitor.score(back) == Health.of(lines[1]["health"]).score
-    again = monitor(Position(6, 1.0), trainer.average.weights(), trainer.engine)
+    again = monitor(Position(6, 1.0), trainer.run.average.weights(), trainer.run.engine)
     assert again.gradient == gone
     assert again.noise_scale == lines[2]["health"]["noise_scale"]
 
@@ -134,8 +134,10 @@ def test_a_check_that_does_not_fit_into_memory_is_made_in_parts(tmp_path, recipe
         return made(self, network, samples, rows)
 
     monkeypatch.setattr(Checks, "_losses", small)
-    trainer.monitor.resume(trainer.position, checks_of(tmp_path)[:-1])
-    found = trainer.monitor(trainer.position, trainer.average.weights(), trainer.engine)
+    trainer.run.monitor.resume(trainer.run.position, checks_of(tmp_path)[:-1])
+    found = trainer.run.monitor(
+        trainer.run.position, trainer.run.average.weights(), trainer.run.engine
+    )
     assert tried[:3] == [64, 32, 16]
     assert found.ema == pytest.approx(last.health.ema)
     assert found.noise_scale == pytest.approx(last.health.noise_scale)
@@ -183,10 +185,12 @@ def test_compiled_code_is_neither_called_nor_lost(tmp_path, recipe):
 
     trainer = Trainer(recipe("points"), tmp_path)
     list(trainer)
-    trainer.network._compiled_call_impl = compiled
-    found = trainer.monitor(trainer.position, trainer.average.weights(), trainer.engine)
+    trainer.run.network._compiled_call_impl = compiled
+    found = trainer.run.monitor(
+        trainer.run.position, trainer.run.average.weights(), trainer.run.engine
+    )
     assert len(found.ema) == 8
-    assert trainer.network._compiled_call_impl is compiled
+    assert trainer.run.network._compiled_call_impl is compiled
 
 
 def test_the_lag_of_the_average_is_a_share_of_the_weights():

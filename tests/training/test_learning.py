@@ -121,7 +121,9 @@ def test_the_loss_of_old_recipes_is_the_mean_squared_error_to_the_bit(normal, ge
 
 
 def everything(trainer):
-    return {f"{n}.{k}": v.clone() for n, p in trainer.parts.items() for k, v in p.tensors().items()}
+    return {
+        f"{n}.{k}": v.clone() for n, p in trainer.run.parts.items() for k, v in p.tensors().items()
+    }
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -135,16 +137,16 @@ def test_what_is_learned_is_resumed_to_the_bit(tmp_path, recipe, optimizer):
         next(walk)
     walk.close()
     resumed = Trainer(None, tmp_path / "run", resume=True)
-    assert resumed.position.step == 13
+    assert resumed.run.position.step == 13
     list(resumed)
     one, other = everything(straight), everything(resumed)
     assert {"log_loss.weight", "history.squares"} < one.keys() == other.keys()
     assert all(torch.equal(value, other[name]) for name, value in one.items())
-    assert straight.stepper.module.objective.times != chosen.objective.times  # it has learned
+    assert straight.run.stepper.module.objective.times != chosen.objective.times  # it has learned
     assert one["log_loss.bias"].abs() > 0
     # and is no part of the model
     assert load(tmp_path / "run").denoiser.network.state_dict().keys() == (
-        straight.network.state_dict().keys()
+        straight.run.network.state_dict().keys()
     )
 
 
@@ -169,18 +171,18 @@ RUN = """
 import json, sys
 from pathlib import Path
 from scorefield.recipes import find_recipe
-from scorefield.training import Trainer, trainer
-trainer.save_preview = lambda *args: None
-run = Trainer(find_recipe("moons", sys.argv[2:]), sys.argv[1], device="cpu")
-list(run)
-module = run.stepper.module
+from scorefield.training import Trainer, run
+run.save_preview = lambda *args: None
+trainer = Trainer(find_recipe("moons", sys.argv[2:]), sys.argv[1], device="cpu")
+list(trainer)
+module = trainer.run.stepper.module
 found = {
     "history": module.history.squares.tolist(),
     "steps": module.history.steps.tolist(),
     "log_loss": module.log_loss.weight.tolist(),
-    "weights": [float(p.detach().double().sum()) for p in run.network.parameters()],
+    "weights": [float(p.detach().double().sum()) for p in trainer.run.network.parameters()],
 }
-Path(f"{sys.argv[1]}-{run.accelerator.process_index}.json").write_text(json.dumps(found))
+Path(f"{sys.argv[1]}-{trainer.run.accelerator.process_index}.json").write_text(json.dumps(found))
 """
 
 

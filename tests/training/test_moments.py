@@ -130,6 +130,6 @@ def test_a_signal_is_an_image_of_height_1(normal, monkeypatch):
 def test_a_trained_model_keeps_the_moments_of_its_data(tmp_path, recipe):
     trainer = Trainer(recipe("images"), tmp_path / "run")
     list(trainer)
-    expected, found = measured_moments(trainer.data), load(tmp_path / "run").denoiser.moments
+    expected, found = measured_moments(trainer.run.data), load(tmp_path / "run").denoiser.moments
     assert torch.allclose(found.mean, expected.mean, atol=1e-6)
     assert torch.allclose(found.variances, expected.variances, rtol=1e-5)

@@ -81,18 +81,18 @@ def test_a_run_keeps_averages_and_a_resumed_one_the_same(tmp_path, recipe):
     resumed = Trainer(None, tmp_path / "run", resume=True)
     walk = iter(resumed)
     assert next(walk).step == 9
-    assert [file.stem for file in resumed.snapshots.files()][-1] == "step-00000009"
+    assert [file.stem for file in resumed.run.snapshots.files()][-1] == "step-00000009"
     list(walk)
-    files = [t.snapshots.files() for t in (straight, resumed)]
+    files = [t.run.snapshots.files() for t in (straight, resumed)]
     assert [f.name for f in files[0]] == [f.name for f in files[1]]
     assert len(files[0]) == 17  # the last of all is that of the last moment, too
     for one, other in zip(*files, strict=True):
         whole, cut = load_file(one), load_file(other)
         assert whole.keys() == cut.keys()
         assert all(torch.equal(whole[k], cut[k]) for k in whole)
-    other = resumed.profiles.averages[0.1].averages
-    assert all(map(torch.equal, straight.profiles.averages[0.1].averages, other))
-    assert not torch.equal(other[0], resumed.average.averages[0])
+    other = resumed.run.profiles.averages[0.1].averages
+    assert all(map(torch.equal, straight.run.profiles.averages[0.1].averages, other))
+    assert not torch.equal(other[0], resumed.run.average.averages[0])
 
 
 def test_a_model_of_another_average(tmp_path, recipe):
@@ -169,7 +169,7 @@ def test_raw_weights_are_those_of_the_last_step(tmp_path, recipe, capsys):
     trainer = Trainer(recipe("points", *WORDS), tmp_path)
     list(trainer)
     raw, ema = load(tmp_path, weights="raw"), load(tmp_path)
-    for name, values in trainer.network.named_parameters():
+    for name, values in trainer.run.network.named_parameters():
         assert torch.equal(dict(raw.denoiser.network.named_parameters())[name], values)
         assert not torch.equal(dict(ema.denoiser.network.named_parameters())[name], values)
     assert (raw.recipe, raw.spec, raw.step) == (ema.recipe, ema.spec, ema.step)

@@ -31,7 +31,7 @@ def test_a_run_shows_both_weights(tmp_path, recipe, previews):
         pixels = np.asarray(sheet.convert("L")).astype(int)
     averaged = trainer.model
     raw = copy.deepcopy(averaged)
-    raw.denoiser.network.load_state_dict(trainer.network.state_dict())
+    raw.denoiser.network.load_state_dict(trainer.run.network.state_dict())
     samples = (model.sample(25, steps=10, seed=0, batch=25) for model in (averaged, raw))
     left, right = (np.asarray(picture(x, trainer.spec)) for x in samples)
     height, width = left.shape

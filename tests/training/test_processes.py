@@ -30,14 +30,15 @@ SLOW = """
 import os, signal, sys
 from datetime import timedelta
 from scorefield.cli.main import main
-from scorefield.training import Trainer, devices
+from scorefield.training import devices
+from scorefield.training.run import Run
 devices.TIMEOUT = timedelta(seconds=5)
-step = Trainer._step
-def stepping(self, batches):
+step = Run.step
+def stepping(self, batches, stopping):
     if self.position.step == 3 and os.environ["RANK"] == os.environ.get("LOST"):
         os.kill(os.getpid(), int(os.environ["SIGNAL"]))
-    return step(self, batches)
-Trainer._step = stepping
+    return step(self, batches, stopping)
+Run.step = stepping
 sys.exit(main(sys.argv[1:]))
 """
 # The command line with weights cut up, where Accelerate would do it: without a GPU it does not.

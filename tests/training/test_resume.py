@@ -22,9 +22,9 @@ EVERY = "training.checkpoint_every=3steps"
 
 def everything(trainer):
     """All numbers that a run goes on from, by name."""
-    found = {f"network.{k}": v for k, v in trainer.network.state_dict().items()}
-    found |= {f"average.{k}": v for k, v in enumerate(trainer.average.averages)}
-    for number, optimizer in enumerate(trainer.stepper.optimizers):
+    found = {f"network.{k}": v for k, v in trainer.run.network.state_dict().items()}
+    found |= {f"average.{k}": v for k, v in enumerate(trainer.run.average.averages)}
+    for number, optimizer in enumerate(trainer.run.stepper.optimizers):
         for index, moments in optimizer.state_dict()["state"].items():
             for key, value in moments.items():
                 found[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
@@ -55,7 +55,7 @@ def test_resumed_is_straight_bit_for_bit(tmp_path, recipe, kind, optimizer, afte
     whole = list(straight)
     cut_off(chosen, tmp_path / "run", after)
     resumed = Trainer(chosen, tmp_path / "run", resume=True)
-    assert resumed.position.step == 3
+    assert resumed.run.position.step == 3
     rest = list(resumed)
     assert [(p.step, p.loss, p.lr, p.grad_norm) for p in rest] == [
         (p.step, p.loss, p.lr, p.grad_norm) for p in whole[3:]
@@ -89,7 +89,7 @@ def test_dropout_is_resumed_too(tmp_path, recipe):
 def test_the_recipe_in_the_folder_is_used_when_none_is_given(tmp_path, recipe):
     cut_off(recipe("points", EVERY, "training.lr=0.0123"), tmp_path, 3)
     resumed = Trainer(None, tmp_path, resume=True)
-    assert resumed.training.lr == 0.0123
+    assert resumed.run.training.lr == 0.0123
     assert list(resumed)[-1].step == 6
 
 
@@ -174,7 +174,7 @@ def test_the_state_before_the_newest_stands_in_for_it(tmp_path, recipe, how):
     folder = tmp_path / "run" / "state"
     damaged(folder / "step-00000006.safetensors", how)
     resumed = Trainer(None, tmp_path / "run", resume=True)
-    assert resumed.position.step == 3
+    assert resumed.run.position.step == 3
     seen = list(resumed)
     notes = [progress for progress in seen if progress.note]
     assert len(notes) == (how != "lost")
@@ -182,7 +182,7 @@ def test_the_state_before_the_newest_stands_in_for_it(tmp_path, recipe, how):
     assert all("going on from" in note.note and "step-00000003" in note.note for note in notes)
     assert same(resumed, straight)
     # the run is whole again: its newest state is good, and the bad one is out of the way
-    assert Trainer(None, tmp_path / "run", resume=True).position.step == 9
+    assert Trainer(None, tmp_path / "run", resume=True).run.position.step == 9
 
 
 def test_a_damaged_state_is_set_aside_before_it_costs_a_good_one(tmp_path, recipe):
@@ -196,7 +196,7 @@ def test_a_damaged_state_is_set_aside_before_it_costs_a_good_one(tmp_path, recip
     names = sorted(path.name for path in (tmp_path / "state").iterdir())
     good, bad = [f"step-{k:08d}.safetensors" for k in (3, 5)], "step-00000006.safetensors.bad"
     assert names == [*good, bad]
-    assert Trainer(None, tmp_path, resume=True).position.step == 5
+    assert Trainer(None, tmp_path, resume=True).run.position.step == 5
 
 
 def test_no_state_is_good(tmp_path, recipe):
@@ -249,7 +249,7 @@ def test_a_state_of_the_first_format_goes_on(tmp_path, recipe):
     path = tmp_path / "run" / "state" / "step-00000003.safetensors"
     save_file({k: v.contiguous() for k, v in everything(half).items()}, path, metadata=header)
     resumed = Trainer(None, tmp_path / "run", resume=True)
-    assert (resumed.position.step, resumed.position.seconds) == (3, 1.5)
+    assert (resumed.run.position.step, resumed.run.position.seconds) == (3, 1.5)
     list(resumed)
     assert same(resumed, straight)
 
@@ -261,7 +261,9 @@ def test_the_best_state_is_kept_beside_the_last(tmp_path, recipe):
     scores = [None, 0.5, 0.3, 0.4, None, float("nan"), 0.35]
     kept = [[0], [0, 1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [2, 5, 6]]
     for step, score in enumerate(scores):
-        found.write(replace(trainer.position, step=step), trainer.parts, trainer.recipe, score)
+        found.write(
+            replace(trainer.run.position, step=step), trainer.run.parts, trainer.recipe, score
+        )
         assert [int(path.name[5:13]) for path in found.files()] == kept[step]
     assert found.best().name == "step-00000002.safetensors"
 
@@ -323,7 +325,7 @@ def test_a_larger_budget_is_laid_out_over_the_whole_run(tmp_path, recipe):
     first, *rest = longer
     assert first.note == "the budget of the run was 6steps, and is 20steps from here"
     assert [p.step for p in rest] == list(range(7, 21))
-    peak = longer.training.lr
+    peak = longer.run.training.lr
     assert [p.lr for p in rest] == pytest.approx(
         [peak] * 4 + [peak * (1 - k / 20) / 0.5 for k in range(10, 20)]
     )
@@ -355,7 +357,7 @@ def test_a_run_stops_after_its_step_when_it_is_told_to(tmp_path, recipe):
     assert seen == [1, 2, 3, 4]
     assert (load(tmp_path / "run").step, trainer.is_finished) == (4, False)
     resumed = Trainer(None, tmp_path / "run", resume=True)
-    assert resumed.position.step == 4
+    assert resumed.run.position.step == 4
     list(resumed)
     assert same(resumed, straight)
 
@@ -422,8 +424,8 @@ def test_a_compiled_run_is_compiled_when_it_goes_on(compiled, monkeypatch):
     monkeypatch.setattr(nn.Module, "compile", compile_)
     trainer = Trainer(None, compiled, resume=True)
     assert [progress.step for progress in trainer if not progress.note] == [4, 5, 6]
-    assert set(calls) == {trainer.network}
-    assert trainer.engine.compiled
+    assert set(calls) == {trainer.run.network}
+    assert trainer.run.engine.compiled
 
 
 def test_a_compiled_run_goes_on_where_nothing_compiles(compiled, monkeypatch):

@@ -103,23 +103,23 @@ def test_the_model_has_the_averaged_weights_and_is_a_copy(tmp_path, recipe):
         next(walk)
     model = trainer.model
     assert model.step == 3
-    averaged = {name: w.clone() for name, w in trainer.average.weights().items()}
-    assert any(not torch.equal(w, averaged[k]) for k, w in trainer.network.state_dict().items())
+    averaged = {name: w.clone() for name, w in trainer.run.average.weights().items()}
+    assert any(not torch.equal(w, averaged[k]) for k, w in trainer.run.network.state_dict().items())
     list(walk)
     assert all(torch.equal(w, averaged[k]) for k, w in model.denoiser.network.state_dict().items())
     stored = load(tmp_path).denoiser.network.state_dict()
-    assert all(torch.equal(w, stored[k]) for k, w in trainer.average.weights().items())
+    assert all(torch.equal(w, stored[k]) for k, w in trainer.run.average.weights().items())
 
 
 def test_the_average_is_over_the_steps_of_the_run(tmp_path, recipe):
     trainer = Trainer(recipe("points", "training.ema=0.2", "training.lr=0.05"), tmp_path)
     seen = []
     for _ in trainer:
-        seen.append({k: w.detach().clone() for k, w in trainer.network.named_parameters()})
+        seen.append({k: w.detach().clone() for k, w in trainer.run.network.named_parameters()})
     # (γ + 1)/T^{γ+1} ∫₀ᵀ τ^γ θ(τ) dτ, with γ of Karras et al. 2024, Algorithm 2, for 0.2
     gamma = np.roots([1, 7, 16 - 0.2**-2, 12 - 0.2**-2]).real.max()
     shares = np.diff((np.arange(7) / 6) ** (gamma + 1))
-    for name, weight in trainer.average.weights().items():
+    for name, weight in trainer.run.average.weights().items():
         if name in seen[0]:
             direct = sum(share * step[name] for share, step in zip(shares, seen, strict=True))
             assert torch.allclose(weight, direct, atol=1e-6)
@@ -130,7 +130,7 @@ def test_without_averaging_the_model_has_the_last_weights(tmp_path, recipe):
     trainer = Trainer(recipe("points", "training.ema=0"), tmp_path)
     list(trainer)
     stored = load(tmp_path).denoiser.network.state_dict()
-    assert all(torch.equal(w, stored[k]) for k, w in trainer.network.state_dict().items())
+    assert all(torch.equal(w, stored[k]) for k, w in trainer.run.network.state_dict().items())
 
 
 def weights_after(folder, recipe, seed_globally):
@@ -138,7 +138,7 @@ def weights_after(folder, recipe, seed_globally):
     trainer = Trainer(recipe, folder)
     for _ in trainer:
         torch.randn(3)  # what else the program draws is no concern of the run
-    return trainer.network.state_dict()
+    return trainer.run.network.state_dict()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -157,11 +157,11 @@ class Gradients:
     def __init__(self, folder, recipe):
         trainer = Trainer(recipe, folder)
         generator = torch.Generator().manual_seed(0)
-        for p in trainer.network.parameters():
+        for p in trainer.run.network.parameters():
             p.data.normal_(std=0.2, generator=generator)
         self.found = {}
-        for optimizer in trainer.stepper.optimizers:
-            optimizer.optimizer.register_step_pre_hook(lambda *_: self.take(trainer.network))
+        for optimizer in trainer.run.stepper.optimizers:
+            optimizer.optimizer.register_step_pre_hook(lambda *_: self.take(trainer.run.network))
         self.progress = next(iter(trainer))
 
     def take(self, network):
@@ -192,7 +192,7 @@ def test_gradient_checkpointing_changes_memory_not_training(tmp_path, recipe, ki
         words = ["network.dropout=0.3", f"training.gradient_checkpointing={on}"]
         trainer = Trainer(recipe(kind, *words), tmp_path / on)
         runs.append([p.loss for p in trainer])
-        assert trainer.network.recompute == (on == "true")
+        assert trainer.run.network.recompute == (on == "true")
     assert runs[1] == pytest.approx(runs[0], rel=1e-5)
 
 
@@ -242,7 +242,7 @@ def test_a_compiler_that_fails_is_no_reason_to_stop(tmp_path, recipe, monkeypatc
     notes = [progress.note for progress in seen if progress.note]
     assert any("no compiler on this machine" in note and "goes on" in note for note in notes)
     assert [progress.step for progress in seen if not progress.note] == [1, 2, 3, 4, 5, 6]
-    assert not trainer.engine.compiled
+    assert not trainer.run.engine.compiled
     assert [line["note"] for line in read_log(tmp_path) if "note" in line] == notes
     assert load(tmp_path).step == 6
 
@@ -271,8 +271,8 @@ def test_a_compiled_run_says_so(tmp_path, recipe, monkeypatch):
     monkeypatch.setattr("scorefield.training.settling.trials", lambda *args: measured)
     trainer = Trainer(recipe("points", "training.compile=on"), tmp_path)
     notes = [progress.note for progress in trainer if progress.note]
-    assert calls == [trainer.network]
-    assert trainer.engine == Engine(compiled=True)
+    assert calls == [trainer.run.network]
+    assert trainer.run.engine == Engine(compiled=True)
     # 16 images in 20 and in 10 milliseconds
     assert notes == [
         "fp32, contiguous, eager: 800 images/s",
@@ -289,17 +289,17 @@ def test_on_means_on_even_where_eager_code_is_faster(
     monkeypatch.setattr("scorefield.training.settling.trials", lambda *args: measured)
     trainer = Trainer(recipe("points", f"training.compile={asked}"), tmp_path)
     next(iter(p for p in trainer if p.step))
-    assert trainer.engine.compiled == compiled
+    assert trainer.run.engine.compiled == compiled
 
 
 def test_bf16_trains(tmp_path, recipe):
     trainer = Trainer(recipe("images", "training.precision=bf16"), tmp_path)
     seen = list(trainer)
-    assert trainer.engine.precision == "bf16"
+    assert trainer.run.engine.precision == "bf16"
     exact = list(Trainer(recipe("images"), tmp_path / "fp32"))
     # the first loss is of the same network and noise, to the 8 bits of bfloat16
     assert seen[0].loss == pytest.approx(exact[0].loss, rel=0.02)
-    assert all(p.dtype == torch.float32 for p in trainer.network.parameters())
+    assert all(p.dtype == torch.float32 for p in trainer.run.network.parameters())
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -328,7 +328,7 @@ def test_training_learns_a_distribution(tmp_path):
 
     def distance(denoiser):
         """Root mean square of the distance to the exact denoiser, over x_t of the data."""
-        x0 = trainer.data.x[:1000]
+        x0 = trainer.run.data.x[:1000]
         found = []
         for t in torch.linspace(0.1, 0.9, 9, dtype=torch.float64):
             alpha, sigma = (float(v) for v in exact.schedule(t))

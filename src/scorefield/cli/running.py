@@ -17,7 +17,7 @@ def finish(trainer: Trainer, *, as_json: bool) -> int:
         trainer: the run, opened.
         as_json: print lines of JSON.
     """
-    path = str(trainer.out)
+    path = str(trainer.run.out)
     with stopping(trainer.stop) as caught, bar(f"training {path}", as_json=as_json) as advance:
         for progress in trainer:
             if progress.note:
@@ -25,13 +25,13 @@ def finish(trainer: Trainer, *, as_json: bool) -> int:
             else:
                 words = f"loss {progress.loss:.4f}, {progress.rate:,.0f} images/s"
                 advance(progress.spent, words)
-    position = trainer.position
+    position = trainer.run.position
     facts = {
         "run": path,
         "step": position.step,
-        "images": position.step * trainer.training.batch,
+        "images": position.step * trainer.recipe.training.batch,
         "seconds": round(position.seconds, 3),
-        "engine": str(trainer.engine),
+        "engine": str(trainer.run.engine),
     }
     if not trainer.is_finished:
         number = caught[0] if caught else signal.SIGTERM  # another process may have been asked
@@ -42,7 +42,7 @@ def finish(trainer: Trainer, *, as_json: bool) -> int:
         return 128 + number
     say(
         f"{path}: trained for {position.step:,} steps, {facts['images']:,} images, "
-        f"{position.seconds:.0f} s ({trainer.engine})\n"
+        f"{position.seconds:.0f} s ({trainer.run.engine})\n"
         f"next: scorefield sample {path} -n 100 -o {path}/samples/grid.png",
         as_json=as_json,
         event="done",
