@@ -221,3 +221,20 @@ def test_noise_keeps_its_digits_at_small_times(kind):
 def test_impossible_settings_are_refused(kind, values):
     with pytest.raises(InputError, match=r"must"):
         kind(*values)
+
+
+@pytest.mark.parametrize("kind", [VP, SubVP])
+def test_a_path_may_begin_with_less_noise(kind):
+    """σ/α at t_min, by the variance σ² = 1 - α² (VP) and its square (sub-VP), expanded at 0."""
+    early = 1e-5
+    path = kind(t_min=early)
+    _, sigma = path(path.t_min)
+    variance = path.beta_min * early + (path.beta_max - path.beta_min) * early**2 / 2
+    assert float(sigma) == pytest.approx(variance ** (0.5 if kind is VP else 1), rel=1e-5)
+    assert float(path.time(path.log_snr(early))) == pytest.approx(early, rel=1e-9)
+
+
+@pytest.mark.parametrize("t_min", [0.0, -1e-3, 1.0, math.nan])
+def test_a_path_begins_between_data_and_noise(t_min):
+    with pytest.raises(InputError, match="t_min must lie between 0 and 1"):
+        VP(t_min=t_min)

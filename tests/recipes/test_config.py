@@ -31,7 +31,8 @@ def refused(*args):
 
 
 def test_objects_are_plain_and_say_their_kind():
-    assert to_dict(VP(beta_max=18.0)) == {"kind": "vp", "beta_min": 0.1, "beta_max": 18.0}
+    kept = {"kind": "vp", "beta_min": 0.1, "beta_max": 18.0, "t_min": 1e-3}
+    assert to_dict(VP(beta_max=18.0)) == kept
     assert to_dict(UNetConfig(width=8, heads=2))["multipliers"] == [1, 2]
     assert to_dict(Sampling(sampler=Heun(grid=Karras(rho=5.0)), steps=18)) == {
         "sampler": {

@@ -91,6 +91,7 @@ class LinearBeta(Schedule):
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+    t_min: float = 1e-3
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min < self.beta_max < math.inf:
@@ -98,6 +99,8 @@ class LinearBeta(Schedule):
                 f"0 < beta_min < beta_max must hold, got beta_min={self.beta_min}, "
                 f"beta_max={self.beta_max}"
             )
+        if not 0 < self.t_min < 1:
+            raise InputError(f"t_min must lie between 0 and 1, got {self.t_min}")
 
     def beta(self, t: Tensor) -> Tensor:
         """β(t) = β_min + t (β_max - β_min)."""
@@ -141,6 +144,8 @@ class VP(LinearBeta):
     Arguments:
         beta_min: β(0), the rate at which noise enters at the data end; above 0.
         beta_max: β(1); above beta_min.
+        t_min: the time that is taken for data; below 1. Song et al. sample from 1e-3, and measure
+            likelihoods from 1e-5, where the noise is an eighth of a grey level.
 
     Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 11 and App. B.
         arXiv:2011.13456
@@ -171,15 +176,14 @@ class SubVP(LinearBeta):
     Arguments:
         beta_min: β(0), the rate at which noise enters at the data end; above 0.
         beta_max: β(1); above beta_min.
+        t_min: the time that is taken for data; below 1.
 
     Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 12 and eq. 29.
         arXiv:2011.13456
     """
 
-    @property
-    def t_min(self) -> float:
-        # σ(1e-3) would be 1e-4: levels that no data show, and half of the steps spent on them.
-        return 1e-2
+    # σ(1e-3) would be 1e-4: levels that no data show, and half of the steps spent on them.
+    t_min: float = 1e-2
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(2 * self.log_alpha(t))
