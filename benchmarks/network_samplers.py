@@ -3,10 +3,10 @@
 All get the same network (peers as an exported graph), the same starting noise and each sample the same
 label. The truth is the network's own probability flow, solved by UniPC in many steps and held against
 DPM-Solver++ in twice as many. Peers are tried in every deterministic setting down to three least noise
-levels; the best of them at each budget is what ours are measured by. The peers' environment, .venv-peers,
-is made on the first run.
+levels, the best of them from all starts; the best at each budget is what ours are measured by. Calibration
+is on other noise. The peers' environment, .venv-peers, is made on the first run.
 
-    python benchmarks/network_samplers.py runs/demo [--count 64] [--guidance 1.5] [--only UniPC lms ...]
+    python benchmarks/network_samplers.py runs/demo [--count 256] [--guidance 1.5] [--only UniPC lms ...]
     python benchmarks/network_samplers.py runs/demo --reuse           the peers' answers of the last run
     python benchmarks/network_samplers.py runs/mnist --fidelity 4992  and Fréchet distances, for MNIST only
 
@@ -33,6 +33,7 @@ from scorefield.core.denoisers import Denoiser
 from scorefield.evaluation import Reference, find_features
 from scorefield.models.model import Model
 from scorefield.samplers.base import Sampler, sample
+from scorefield.samplers.calibration import calibrate
 from scorefield.samplers.correctors import UniPC
 from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.residual import GaussianResidual, ResidualGrid
@@ -41,8 +42,9 @@ HERE = Path(__file__).parent
 HIGHEST = 160.0  # where all start, on a path with more noise or no signal left
 LOWEST = (0.03, 0.1)  # besides the model's own
 TEACHER = 160
+CALIBRATING = 64  # samples of a calibration
 
-DEFAULT = "gaussian-residual, network"
+DEFAULT, CALIBRATED = "gaussian-residual, network", "gaussian-residual, calibrated"
 OURS: dict[str, Sampler] = {
     DEFAULT: GaussianResidual(ResidualGrid(rule="network"), final="denoise", rule="network"),
     "gaussian-residual, exact": GaussianResidual(final="denoise"),
@@ -100,18 +102,33 @@ def run_peers(folder: Path, *words: str) -> None:
     subprocess.run([environment(), HERE / "peer_networks.py", folder, *words], check=True)
 
 
-def errors(model: Model, denoiser: Denoiser, begin: dict, highest: float) -> dict:
-    rows: dict[str, dict] = {name: {} for name in OURS}
-    for name, sampler in OURS.items():
-        for budget in BUDGETS:
+def calibrated(model: Model, denoiser: Denoiser, steps: int) -> Sampler:
+    """Ours, fitted to the network on noise that nothing is measured from."""
+    labels = model.labels(CALIBRATING)
+    cond = {} if labels is None else {"label": labels}
+    x = model.noise(CALIBRATING, seed=7).double()
+    *_, last = calibrate(denoiser, x, steps, OURS[DEFAULT], **cond)
+    return last.sampler
+
+
+def entrants(model: Model, denoiser: Denoiser) -> dict[str, dict[int, Sampler]]:
+    """Every sampler of ours at every budget."""
+    rows = {name: dict.fromkeys(BUDGETS, sampler) for name, sampler in OURS.items()}
+    return {CALIBRATED: {b: calibrated(model, denoiser, b) for b in BUDGETS}, **rows}
+
+
+def errors(model: Model, denoiser: Denoiser, begin: dict, highest: float, ours: dict) -> dict:
+    rows: dict[str, dict] = {name: {} for name in ours}
+    for name, samplers in ours.items():
+        for budget, sampler in samplers.items():
             x0, calls = ends(model, denoiser, begin, highest, sampler, budget)
             found = summary(distances(x0, begin["x_0"]))
-            rows[name][str(budget)] = found | {"evaluations": calls}
+            rows[name][str(budget)] = found | {"evaluations": calls, "sampler": str(sampler)}
     return rows
 
 
 def found(row: dict, budget: int, what: str) -> float:
-    cell = row[str(budget)]
+    cell = row.get(str(budget), {})
     return cell[what] if cell.get("evaluations", budget + 1) <= budget else float("inf")
 
 
@@ -132,7 +149,15 @@ def tabled(peers: dict, ours: dict, what: str) -> str:
     return table([what, *map(str, BUDGETS)], body)
 
 
-def fidelity(model, denoiser, folder: Path, peers: dict, highest: float, count: int) -> str:
+def fidelity(
+    model: Model,
+    denoiser: Denoiser,
+    folder: Path,
+    peers: dict,
+    highest: float,
+    count: int,
+    ours: dict,
+) -> str:
     """Fréchet distances to the training images: ours, and the peer of the least error at each budget."""
     begin = beginning(model, denoiser, highest, count, seed=1)
     np.savez(folder / "many.npz", **begin)
@@ -148,8 +173,8 @@ def fidelity(model, denoiser, folder: Path, peers: dict, highest: float, count: 
     body = [
         ["the best peer of above", *(distance(np.load(folder / f"peer-{b}.npy")) for b in BUDGETS)]
     ]
-    for name, sampler in OURS.items():
-        drawn = (ends(model, denoiser, begin, highest, sampler, b)[0] for b in BUDGETS)
+    for name, samplers in ours.items():
+        drawn = (ends(model, denoiser, begin, highest, s, b)[0] for b, s in samplers.items())
         body.append([name, *map(distance, drawn)])
     return table([f"Fréchet distance of {count}", *map(str, BUDGETS)], body)
 
@@ -158,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("--out", type=Path, default=Path("runs/network"))
-    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--fidelity", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=[""], help="words in names of peers' settings")
@@ -166,7 +191,6 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.count % BATCH or asked.fidelity % BATCH:
         parser.error(f"--count and --fidelity must be multiples of {BATCH}")
-    torch.set_num_threads(1)
     folder, model = asked.out, sf.load(asked.run)
     folder.mkdir(parents=True, exist_ok=True)
     denoiser = Doubled(model.guided(asked.guidance))
@@ -183,11 +207,12 @@ def main() -> None:
         np.savez(folder / "few.npz", **begin)
         run_peers(folder, "errors", "--only", *asked.only)
     peers = json.loads((folder / "peers.json").read_text())["rows"]
-    ours = errors(model, denoiser, read(folder, "few"), highest)
+    samplers = entrants(model, denoiser)
+    ours = errors(model, denoiser, read(folder, "few"), highest, samplers)
     (folder / "ours.json").write_text(json.dumps(ours, indent=1))
     parts = [tabled(peers, ours, what) for what in ("rms", "median")]
     if asked.fidelity:
-        parts.append(fidelity(model, denoiser, folder, peers, highest, asked.fidelity))
+        parts.append(fidelity(model, denoiser, folder, peers, highest, asked.fidelity, samplers))
     text = "\n\n".join(parts) + "\n"
     (folder / "tables.md").write_text(text)
     print(text)

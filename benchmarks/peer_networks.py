@@ -2,7 +2,8 @@
 
 Run by network_samplers.py, in the peers' environment. The network is an exported graph, (x, σ, label) ↦ x̂₀
 in the frame x₀ + σε. Every setting is tried down to each of a few least noise levels, the network's own and
-larger ones: the user's choice, and at few evaluations one that matters.
+larger ones: the user's choice, and at few evaluations one that matters. All are tried from some starts; the
+few that are best at a number of evaluations then go from all.
 
     python benchmarks/peer_networks.py FOLDER errors [--only DPM++2M ...]
     python benchmarks/peer_networks.py FOLDER draws        what FOLDER/wanted.json names
@@ -22,6 +23,9 @@ import torch
 from network_scores import BATCH, BUDGETS, distances, summary
 from peer_solvers import CONFIGS, Config, Levels, levels_between, walk
 from scores import read
+
+SCREEN = 32  # starts from which every setting is tried
+FINALISTS = 6  # settings at each number of evaluations that go from all starts
 
 
 def exported(folder: Path):
@@ -62,24 +66,39 @@ def ends(network, config: Config, levels: Levels, begin: dict, budget: int):
     return torch.cat(parts).numpy(), calls
 
 
+def error(network, setting: tuple[Config, Levels], begin: dict, budget: int) -> dict:
+    """A setting's error to the end of the flow, or why it has none."""
+    try:
+        x0, calls = ends(network, *setting, begin, budget)
+    except Exception as reason:  # a peer's failure is a result
+        return {"failed": f"{type(reason).__name__}: {reason}"}
+    return summary(distances(x0, begin["x_0"])) | {"evaluations": calls}
+
+
+def finalists(rows: dict, budget: int) -> list[str]:
+    """The best of those within the budget, by either figure."""
+    able = {n: r[str(budget)] for n, r in rows.items()}
+    able = {n: c for n, c in able.items() if c.get("evaluations", budget + 1) <= budget}
+    best = [sorted(able, key=lambda n: able[n][what])[:FINALISTS] for what in ("rms", "median")]
+    return list(dict.fromkeys([*best[0], *best[1]]))
+
+
 def errors(folder: Path, only: list[str]) -> dict:
     network, begin = exported(folder), read(folder, "few")
-    levels = json.loads((folder / "levels.json").read_text())
-    rows: dict[str, dict] = {}
-    for name, (config, chain) in settings(levels).items():
-        if not any(word in name for word in only):
-            continue
-        rows[name] = {}
-        for budget in BUDGETS:
-            try:
-                x0, calls = ends(network, config, chain, begin, budget)
-            except Exception as reason:  # a peer's failure is a result
-                rows[name][str(budget)] = {"failed": f"{type(reason).__name__}: {reason}"}
-                continue
-            rows[name][str(budget)] = summary(distances(x0, begin["x_0"])) | {"evaluations": calls}
-    return {"versions": {name: version(name) for name in ("diffusers", "k-diffusion", "torch")}} | {
-        "rows": rows
+    every = settings(json.loads((folder / "levels.json").read_text()))
+    every = {name: of for name, of in every.items() if any(word in name for word in only)}
+    some = {key: value[:SCREEN] for key, value in begin.items()}
+    screened = {
+        name: {str(b): error(network, setting, some, b) for b in BUDGETS}
+        for name, setting in every.items()
     }
+    rows: dict[str, dict] = {name: {} for name in every}
+    for budget in BUDGETS:
+        for name in finalists(screened, budget):
+            rows[name][str(budget)] = error(network, every[name], begin, budget)
+    rows = {name: row for name, row in rows.items() if row}
+    versions = {name: version(name) for name in ("diffusers", "k-diffusion", "torch")}
+    return {"versions": versions, "screened": screened, "rows": rows}
 
 
 def draw(folder: Path) -> None:
@@ -96,7 +115,6 @@ def main() -> None:
     parser.add_argument("what", choices=("errors", "draws"))
     parser.add_argument("--only", nargs="+", default=[""])
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     diffusers.logging.set_verbosity_error()
     if asked.what == "errors":
