@@ -65,8 +65,8 @@ class Contestant:
 OURS, PEERS = "side_by_side_ours.py", "side_by_side_peers.py"
 DPM = "DPM-Solver++, order 3, clipped"
 CONTESTANTS = {
-    "scorefield-unlabelled": Contestant("Scorefield, without labels", OURS, "DPM-Solver++"),
-    "scorefield": Contestant("Scorefield, the preset, with labels", OURS, "DPM-Solver++"),
+    "scorefield-unlabelled": Contestant("Scorefield, without labels", OURS, "Gaussian-residual"),
+    "scorefield": Contestant("Scorefield, the preset, with labels", OURS, "Gaussian-residual"),
     "k-diffusion": Contestant(
         "k-diffusion, on Scorefield's network without labels",
         OURS,

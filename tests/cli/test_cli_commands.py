@@ -113,8 +113,8 @@ def duration(path):
 @pytest.mark.parametrize("ending", ["gif", "webp"])
 def test_an_animation(work, run, ending):
     run("sample", "images", "-n", "4", "--steps", "5", "--fps", "10", "-o", f"a.{ending}")
-    # a frame for each time, and the samples, which stay for a second and a half
-    assert duration(f"a.{ending}") == 5 * 100 + 100 + 1500
+    # a frame for each time, of which this sampler has one more, and the samples for a second and a half
+    assert duration(f"a.{ending}") == 6 * 100 + 100 + 1500
 
 
 def test_a_film(work, run):
@@ -213,7 +213,8 @@ def test_settings_of_the_sampler(work, run, strict):
 
 
 def test_guidance(work, run, strict):
-    plain, _ = images_of(run, "-n", "3")
+    model = load("images")
+    plain = model.spec.to_arrays(model.sample(3, guidance=1.0))
     for words in (["--guidance", "1"], ["guidance=1"]):
         assert np.array_equal(images_of(run, "-n", "3", *words)[0], plain)
     *_, last = run("sample", "images", "-n", "3", "--guidance", "3", "-o", "x.npz", "--json")
@@ -233,7 +234,16 @@ def test_show(work, run):
     text = "\n".join(run("show", "images"))
     for word in ("step 6", scorefield.__version__, "1 × 12 × 12", "10 classes", "unet", "width=8"):
         assert word in text
-    for word in ("ve", "edm", "log-normal", "muon", "dpm++", "4 steps", "96 images", "loss"):
+    for word in (
+        "ve",
+        "edm",
+        "log-normal",
+        "muon",
+        "gaussian-residual",
+        "4 steps",
+        "96 images",
+        "loss",
+    ):
         assert word in text
     assert "verdict  too early to tell" in text
 
@@ -371,7 +381,7 @@ def test_plot_a_grid_of_samples(work, run):
 
 
 def test_plot_an_animation(work, run):
-    words = ["-n", "4", "--steps", "3", "--label", "2", "--fps", "20"]
+    words = ["-n", "4", "--sampler", "dpm++", "--steps", "3", "--label", "2", "--fps", "20"]
     assert run("plot", "animation", "images", *words) == ["animation.gif"]
     assert duration("animation.gif") == 3 * 50 + 50 + 1500
 

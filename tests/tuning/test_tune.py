@@ -149,7 +149,8 @@ class Square:
 def test_the_guidance_that_fits_wins(labelled, monkeypatch):
     monkeypatch.setattr(race, "FIRST", 24)
     path = VE(0.002, 80.0)
-    recipe = find_recipe("mnist", ["sampling.steps=8", "sampling.guidance=null"])
+    words = ["sampling.sampler=dpm++", "sampling.steps=8", "sampling.guidance=null"]
+    recipe = find_recipe("mnist", words)
     model = Model(labelled(path), recipe, DataSpec((1,), 2, None, None, None), 1)
     found = tuned(model, Square(), 3000, asked=8)
     assert found.winner.sampling.guidance == 2.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scorefield import GaussianResidual, calibrate, load
+from scorefield import GaussianResidual, ResidualGrid, calibrate, load
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
 
@@ -44,13 +44,19 @@ def calibrate_run(
     labels = model.labels(n, label)
     cond = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)
-    sampler = GaussianResidual(final="denoise" if model.spec.is_image else "integrate")
+    sampler = GaussianResidual(
+        ResidualGrid(rule="network"),
+        final="denoise" if model.spec.is_image else "integrate",
+        rule="network",
+    )
     with bar(f"calibrating {run}", as_json=as_json) as advance:
         for found in calibrate(model.guided(), x, steps, sampler, **cond):
             advance(found.share, f"error {found.error:.3g}")
     best = found.sampler
     words = [f"sampler.final={best.final}"]
-    if best.grid != sampler.grid:
+    if best == sampler:
+        words += ["sampler.rule=network", "sampler.grid.rule=network"]
+    else:
         words += [f"sampler.offset={best.offset:.4g}"]
         words += [f"sampler.grid.{key}={getattr(best.grid, key):.4g}" for key in ("first", "last")]
     say(

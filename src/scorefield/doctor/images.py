@@ -16,6 +16,7 @@ from scorefield.doctor.choices import Basis, Choice, batch_for, furthest, rounde
 from scorefield.doctor.diagnosis import Diagnosis
 from scorefield.doctor.speed import Pace
 from scorefield.nets.unet import UNetConfig
+from scorefield.recipes.presets import RECIPES
 from scorefield.recipes.recipe import Recipe, Sampling
 from scorefield.recipes.training import Training
 
@@ -94,11 +95,17 @@ def image_recipe(
 
 
 def _sampling(spec: DataSpec) -> tuple[Sampling, tuple[Choice, ...]]:
-    """Guidance where it is known to do well: for classes of gray images."""
-    if spec.classes == 0 or spec.shape[0] >= 3 or max(spec.shape[1:]) < SMALL:
+    """The presets' ways: with guidance where it is known to do well, for classes of gray images."""
+    if max(spec.shape[1:]) < SMALL:
         return Sampling(), ()
-    why = "guidance 1.5 in 10 steps did best on digits of 28 pixels, at 20 evaluations"
-    return Sampling(steps=10, guidance=1.5), (Choice("sampling", why, "measured"),)
+    if spec.classes == 0 or spec.shape[0] >= 3:
+        return RECIPES["cifar10"].sampling, ()
+    found = RECIPES["mnist"].sampling
+    why = (
+        f"guidance {found.guidance} in {found.steps} steps did best on digits of 28 pixels, at "
+        f"{found.evaluations} evaluations"
+    )
+    return found, (Choice("sampling", why, "measured"),)
 
 
 def _shaped(spec: DataSpec) -> UNetConfig:

@@ -13,7 +13,7 @@ from scorefield.samplers.correctors import SASolver, UniPC
 from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP
 from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR, UniformTime
-from scorefield.samplers.residual import GaussianResidual
+from scorefield.samplers.residual import GaussianResidual, ResidualGrid
 from scorefield.samplers.restart import Restart
 from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
 
@@ -85,8 +85,9 @@ def ways(image: bool) -> tuple[Way, ...]:
     Arguments:
         image: whether samples are images.
     """
-    first, last = (Way(GaussianResidual(final=final)) for final in ("denoise", "integrate"))
-    return (first, *OTHERS, last) if image else (last, *OTHERS, first)
+    flow = Way(GaussianResidual())
+    trained = Way(GaussianResidual(ResidualGrid(rule="network"), final="denoise", rule="network"))
+    return (trained, *OTHERS, flow) if image else (flow, *OTHERS, trained)
 
 
 def settings_at(
