@@ -1,7 +1,8 @@
 """Sampling speed and memory of a trained model, in each way to compute.
 
-Each way has a process of its own, for an honest peak of memory. The first pass, where compiling happens,
-is apart; then come rounds, and medians of them. The table is printed and written.
+The sampler is the model's, without guidance. Each way has a process of its own, for an honest peak of
+memory. The first pass, where compiling happens, is apart; then come rounds, and medians of them. The table
+is printed and written.
 
     python benchmarks/sampling_speed.py runs/demo [--rounds 5] [--out sampling_speed.md]
 """
@@ -39,13 +40,12 @@ def measured(run: str, precision: str, compiling: str, rounds: int) -> dict:
     import scorefield as sf
 
     model = sf.load(run, precision=precision, compile=compiling)
-    # One evaluation a step.
-    sampler = sf.DPMSolverPP(sf.UniformLogSNR())
+    assert model.sampling.sampler.evaluations_per_step == 1, "the jobs are told in evaluations"
     guidance = None if model.sampling.guidance is None else 1.0
 
     def timed(n: int, steps: int, seed: int) -> float:
         begin = time.perf_counter()
-        model.sample(n, sampler=sampler, steps=steps, guidance=guidance, seed=seed)
+        model.sample(n, steps=steps, guidance=guidance, seed=seed)
         return time.perf_counter() - begin
 
     # Every shape that will be met: a batch, and one alone.
