@@ -36,7 +36,7 @@ from scorefield.samplers.base import Sampler, sample
 from scorefield.samplers.calibration import calibrate
 from scorefield.samplers.correctors import UniPC
 from scorefield.samplers.exponential import DPMSolverPP
-from scorefield.samplers.residual import GaussianResidual, ResidualGrid
+from scorefield.samplers.residual import GaussianResidual
 
 HERE = Path(__file__).parent
 HIGHEST = 160.0  # where all start, on a path with more noise or no signal left
@@ -46,7 +46,7 @@ CALIBRATING = 64  # samples of a calibration
 
 DEFAULT, CALIBRATED = "gaussian-residual, network", "gaussian-residual, calibrated"
 OURS: dict[str, Sampler] = {
-    DEFAULT: GaussianResidual(ResidualGrid(rule="network"), final="denoise", rule="network"),
+    DEFAULT: GaussianResidual.for_networks(),
     "gaussian-residual, exact": GaussianResidual(final="denoise"),
     "unipc": UniPC(),
     "dpm++": DPMSolverPP(),

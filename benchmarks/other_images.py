@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from image_classifier import learned
 from PIL import Image
+from quality import judged
 from registry_images import SETS, fetched
 from tables import table
 
@@ -73,12 +74,9 @@ def held_out_loss(model: sf.Model, data: Data) -> float:
     return sum(found) / len(found)
 
 
-def judged(run: Path, reference: Reference, test: Data, number: int) -> list[str]:
+def figures(run: Path, reference: Reference, test: Data, number: int) -> list[str]:
     model = sf.load(run)
-    x = model.sample(number)
-    seen, labels = reference.look(x), model.labels(number)
-    obeyed = float((seen.logits.argmax(1) == labels).double().mean())
-    distance = reference.distance(seen.features)
+    distance, obeyed = judged(model, reference, number)
     picture = ["sample", run, "-n", "100", "-o", run.with_suffix(".png")]
     subprocess.run([sys.executable, "-m", "scorefield", *picture], check=True)
     return [f"{held_out_loss(model, test):.4f}", f"{distance:.2f}", f"{obeyed:.1%}"]
@@ -96,7 +94,7 @@ def compared(name: str, folder: Path, ways: dict[str, tuple[str, ...]], budget: 
     rows = []
     for way, words in ways.items():
         run = folder / f"{name}-{budget}-{dashed(way)}"
-        rows.append([way, *judged(trained(run, words, path, budget), reference, test, number)])
+        rows.append([way, *figures(trained(run, words, path, budget), reference, test, number)])
         print(rows[-1], flush=True)
     rows.append(["the test images", "", f"{reference.distance(seen.features):.2f}", f"{right:.1%}"])
     heads = [f"{name}, {budget}", "held-out loss", "Fréchet distance", "labels obeyed"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scorefield import GaussianResidual, ResidualGrid, calibrate, load
+from scorefield import GaussianResidual, calibrate, load
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
 
@@ -44,11 +44,7 @@ def calibrate_run(
     labels = model.labels(n, label)
     cond = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)
-    sampler = GaussianResidual(
-        ResidualGrid(rule="network"),
-        final="denoise" if model.spec.is_image else "integrate",
-        rule="network",
-    )
+    sampler = GaussianResidual.for_networks("denoise" if model.spec.is_image else "integrate")
     with bar(f"calibrating {run}", as_json=as_json) as advance:
         for found in calibrate(model.guided(), x, steps, sampler, **cond):
             advance(found.share, f"error {found.error:.3g}")

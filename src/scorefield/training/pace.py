@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from scorefield.recipes.budget import Budget
 from scorefield.recipes.training import Training
@@ -25,7 +26,7 @@ class Pace:
         Arguments:
             position: where the run stands.
         """
-        return self._share(self.training.budget, position.seconds, position.step)
+        return self._share(self._budget, position.seconds, position.step)
 
     def remaining(self, position: Position, step_seconds: float) -> float:
         """Seconds of training left if a step takes so long.
@@ -34,7 +35,7 @@ class Pace:
             position: where the run stands.
             step_seconds: what a step takes.
         """
-        per_step = self._share(self.training.budget, step_seconds, 1)
+        per_step = self._share(self._budget, step_seconds, 1)
         return (1 - self.spent(position)) / per_step * step_seconds
 
     def is_due(self, position: Position, saved: Position) -> bool:
@@ -45,8 +46,16 @@ class Pace:
             saved: where it stood at the last one.
         """
         seconds, steps = position.seconds - saved.seconds, position.step - saved.step
-        return self._share(self.training.checkpoint_every, seconds, steps) >= 1
+        return self._share(self._between, seconds, steps) >= 1
 
-    def _share(self, words: str, seconds: float, steps: int) -> float:
+    @cached_property
+    def _budget(self) -> Budget:
+        return Budget.parse(self.training.budget)
+
+    @cached_property
+    def _between(self) -> Budget:
+        return Budget.parse(self.training.checkpoint_every)
+
+    def _share(self, budget: Budget, seconds: float, steps: int) -> float:
         images = steps * self.training.batch
-        return Budget.parse(words).spent(seconds=seconds, images=images, steps=steps)
+        return budget.spent(seconds=seconds, images=images, steps=steps)

@@ -13,7 +13,7 @@ from scorefield.samplers.correctors import SASolver, UniPC
 from scorefield.samplers.exponential import DPMSolver, DPMSolverPP, SDEDPMSolverPP
 from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR, UniformTime
-from scorefield.samplers.residual import GaussianResidual, ResidualGrid
+from scorefield.samplers.residual import GaussianResidual
 from scorefield.samplers.restart import Restart
 from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
 
@@ -85,8 +85,7 @@ def ways(image: bool) -> tuple[Way, ...]:
     Arguments:
         image: whether samples are images.
     """
-    flow = Way(GaussianResidual())
-    trained = Way(GaussianResidual(ResidualGrid(rule="network"), final="denoise", rule="network"))
+    flow, trained = Way(GaussianResidual()), Way(GaussianResidual.for_networks())
     return (trained, *OTHERS, flow) if image else (flow, *OTHERS, trained)
 
 
