@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SigmoidBetas,
     )
     from scorefield.core.denoisers import Denoiser, NetworkDenoiser
+    from scorefield.core.independent import IndependentDenoiser
     from scorefield.core.levels import Levels, data_log_likelihood
     from scorefield.core.likelihood import (
         LogLikelihood,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         slerp,
     )
     from scorefield.core.losses import L1, L2, Huber
+    from scorefield.core.marginal import Marginal
     from scorefield.core.moments import Moments, moments_of
     from scorefield.core.objective import Objective
     from scorefield.core.ode import DormandPrince, FixedSteps
@@ -111,8 +113,10 @@ _HOMES = {
     "core.ddpm": "DDPM ConstantBetas CosineBetas GivenBetas LinearBetas QuadraticBetas SigmoidBetas",
     "core.denoisers": "Denoiser NetworkDenoiser",
     "core.levels": "Levels data_log_likelihood",
+    "core.independent": "IndependentDenoiser",
     "core.likelihood": "LogLikelihood decode encode log_likelihood normal_prior slerp",
     "core.losses": "Huber L1 L2",
+    "core.marginal": "Marginal",
     "core.moments": "Moments moments_of",
     "core.objective": "Objective",
     "core.ode": "DormandPrince FixedSteps",
@@ -209,6 +213,7 @@ __all__ = [
     "Heun",
     "Huber",
     "ImportanceTimes",
+    "IndependentDenoiser",
     "InputError",
     "Karras",
     "KnotTimes",
@@ -221,6 +226,7 @@ __all__ = [
     "LogitNormalTimes",
     "MLPConfig",
     "MNIST10k",
+    "Marginal",
     "MinSNR",
     "MinibatchOT",
     "MixtureDenoiser",

@@ -43,6 +43,16 @@ def test_likelihood_of_images(work, run, digits, strict):
     assert done["evaluations"] >= 8
 
 
+def test_what_numbers_tell_by_themselves_needs_no_training(here, run, digits, strict):
+    """Pixels that are uniform and independent are worth 8 bits each, and a fresh network adds nothing."""
+    words = ["network.width=8", "training.batch=16", "training.compile=off", "training.lr=1e-9"]
+    run("train", "mnist-likelihood", *words, f"data.root={digits}", "--budget", "1step", "-o", "r")
+    *_, last = run("likelihood", "r", "--split", "train", "-n", "4", "--json")
+    assert strict(last)["bits_per_dim"] == pytest.approx(8, abs=0.05)
+    (row,) = [line for line in run("show", "r") if "marginal" in line]
+    assert "16 pieces, the heaviest with" in row
+
+
 def test_likelihood_of_points_has_nats_only(work, run, strict):
     *_, last = run("likelihood", "points", "-n", "20", "--json")
     done = strict(last)

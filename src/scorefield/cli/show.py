@@ -81,6 +81,9 @@ def _text(facts: dict[str, Any]) -> str:
     idle = () if augmentation["told"] else ("transformations",)
     if used := {key: value for key, value in augmentation.items() if value and key not in idle}:
         rows.append(("augments", _brief(used)))
+    if masses := recipe["marginal"]["masses"]:
+        said = f"{len(masses)} pieces, the heaviest with {max(masses):.0%} of all numbers"
+        rows.append(("marginal", said))
     if width := recipe["training"]["ema"]:
         share = half_life(width)
         images = f" ({share * course['images']:,.0f} images)" if course else ""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.core.broadcast import expand
+from scorefield.core.marginal import Marginal
 from scorefield.core.moments import Moments
 from scorefield.core.parameterizations import Parameterization
 from scorefield.core.schedules import Schedule, as_time
@@ -96,12 +97,16 @@ class NetworkDenoiser(Denoiser):
 
         x̂₀ = m + c_skip (x - α m) + c_out F(c_in (x - α m), c_noise)
 
+    Where the law of a single number is known, the network corrects what it says of each number by itself:
+    in place of m + c_skip (x - α m) stands E[x₀ | x] under that law.
+
     Arguments:
         network: called as ``network(x, c_noise, **cond)`` with c_noise of shape (B,).
         schedule: the path.
         parameterization: what the network's output means.
         mean: m, the mean of the data, one number for each channel (or one for all).
         moments: mean and covariance of the data, where they are known.
+        marginal: the law of a single number of the data; none if its ``pieces`` are 0.
 
     Reference: Karras et al. 2022, eq. 7, for the four coefficients. arXiv:2206.00364
     """
@@ -113,11 +118,22 @@ class NetworkDenoiser(Denoiser):
         parameterization: Parameterization,
         mean: Sequence[float] = (0.0,),
         moments: Moments | None = None,
+        marginal: Marginal = Marginal(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__(schedule, moments)
         self.network = network
         self.parameterization = parameterization
         self.mean = tuple(mean)
+        self.marginal = marginal
+
+    def with_network(self, network: nn.Module) -> NetworkDenoiser:
+        """The same denoiser behind another network; it itself is left as it is.
+
+        Arguments:
+            network: called as the other is.
+        """
+        own = (self.schedule, self.parameterization, self.mean, self.moments, self.marginal)
+        return NetworkDenoiser(network, *own)
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
         t = as_time(t).expand(len(x))
@@ -154,7 +170,16 @@ class NetworkDenoiser(Denoiser):
         condition = self.parameterization.condition(self.schedule, t)
         out: Tensor = self.network(scale * centred, condition.to(centred), **cond)
         # The network may compute in bfloat16; what is made of it may not.
-        return out.to(centred.dtype)
+        out = out.to(centred.dtype)
+        return out + self._from_marginal(centred, t) if self.marginal.known else out
+
+    def _from_marginal(self, centred: Tensor, t: Tensor) -> Tensor:
+        """What a network would have to say if all numbers were independent."""
+        x, mean = centred.double(), self._mean(centred).double()
+        alpha, sigma = self.schedule(t)
+        skip, out = self.parameterization.inversion(self.schedule, t)
+        x0 = self.marginal.denoised(x + expand(alpha, x) * mean, alpha, sigma)
+        return ((x0 - mean - expand(skip, x) * x) / expand(out, x)).to(centred.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
         mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device)

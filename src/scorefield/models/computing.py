@@ -92,13 +92,7 @@ def computed(denoiser: NetworkDenoiser, engine: Engine, rows: int) -> NetworkDen
         engine: the way.
         rows: samples in a batch of compiled code.
     """
-    return NetworkDenoiser(
-        Computed(denoiser.network, engine, rows),
-        denoiser.schedule,
-        denoiser.parameterization,
-        denoiser.mean,
-        denoiser.moments,
-    )
+    return denoiser.with_network(Computed(denoiser.network, engine, rows))
 
 
 def worth() -> float:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from scorefield.core.ddpm import DDPM
+from scorefield.core.marginal import Marginal
 from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM, Noise, Velocity
 from scorefield.core.schedules import VE, VP, Flow, SubVP
 from scorefield.core.times import KnotTimes, LogitNormalTimes, LogNormalTimes, UniformTimes
+from scorefield.core.weightings import SNR
 from scorefield.data.augmentation import Augmentation
 from scorefield.data.cifar import CIFAR10, CIFAR100
 from scorefield.data.digits import Digits
@@ -93,6 +95,15 @@ RECIPES: dict[str, Recipe] = {
         schedule=Flow(),
         parameterization=Velocity(),
         objective=Objective(times=LogitNormalTimes()),
+    ),
+    "mnist-likelihood": replace(
+        _MNIST,
+        network=UNetConfig(conditional=False),
+        schedule=VP(t_min=1e-5),  # an eighth of a grey level of noise is left there
+        objective=Objective(times=LogNormalTimes(mean=-1.2, std=1.4), weighting=SNR()),
+        sampling=Sampling(),
+        augmentation=Augmentation(dequantise=True),
+        marginal=Marginal(pieces=16),
     ),
     "moons": _TOY,
     "spiral": replace(_TOY, data=Spiral()),

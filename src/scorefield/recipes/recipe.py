@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.core.marginal import Marginal
 from scorefield.core.moments import Moments, white_moments
 from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM, Parameterization
@@ -64,6 +65,8 @@ class Recipe:
         training: how it is trained.
         sampling: how samples are drawn unless asked otherwise.
         augmentation: what is done to the data in training.
+        marginal: the law of a single number of the data, which the network then corrects; with 0 pieces
+            it is not looked at.
     """
 
     data: Dataset
@@ -74,6 +77,7 @@ class Recipe:
     training: Training = Training()
     sampling: Sampling = Sampling()
     augmentation: Augmentation = Augmentation()
+    marginal: Marginal = Marginal()
 
     def fitted(self, spec: DataSpec) -> Recipe:
         """This recipe with σ_data as measured, unless it was set.
@@ -142,5 +146,10 @@ class Recipe:
         network = recipe.network.build(spec.shape, spec.classes, self.augmentation.told_length)
         moments = moments or white_moments(spec.mean, spec.sigma_data, spec.shape)
         return NetworkDenoiser(
-            network, recipe.schedule, recipe.parameterization, spec.mean, moments
+            network,
+            recipe.schedule,
+            recipe.parameterization,
+            spec.mean,
+            moments,
+            self.marginal,
         )

@@ -28,6 +28,7 @@ from scorefield.training.ema import PowerAverage, Profiles
 from scorefield.training.faults import Fault, Faults, Origin, advanced, rolled_back
 from scorefield.training.folder import AVERAGES, SAMPLES, STATES, difference, stored_recipe
 from scorefield.training.health.monitor import Monitor
+from scorefield.training.marginal import measured_marginal
 from scorefield.training.moments import measured_moments
 from scorefield.training.opening import remarks
 from scorefield.training.order import WEIGHTS, ShuffledOrder
@@ -70,15 +71,20 @@ class Run:
         self.processes = Processes(self.accelerator)
         self.data = self.processes.in_turn(lambda: wanted.data.load("train"))
         self.spec = self.data.spec
-        self.recipe = wanted.fitted(self.spec)
-        if recipe is not None and recipe.fitted(self.spec) != self.recipe:
-            raise InputError(difference(out, self.recipe, recipe.fitted(self.spec)))
+        self.recipe = self._fitted(wanted)
+        if recipe is not None and self._fitted(recipe) != self.recipe:
+            raise InputError(difference(out, self.recipe, self._fitted(recipe)))
         if budget is not None:
             self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
         self.pace = Pace(self.training)
         self._build()
         self._restore(wanted)
+
+    def _fitted(self, recipe: Recipe) -> Recipe:
+        """A recipe with all that it leaves to be measured."""
+        marginal = measured_marginal(recipe.marginal, self.data)
+        return replace(recipe.fitted(self.spec), marginal=marginal)
 
     def _build(self) -> None:
         mine = self.processes.rows(self.training.batch)

@@ -150,19 +150,15 @@ class Checks:
         label = data.label[indices] if self._conditional and data.label is not None else None
         return Samples(x0, label, stream(self.recipe.training.seed, HEALTH))
 
-    def _with(self, network: nn.Module) -> NetworkDenoiser:
-        own = self.denoiser
-        return NetworkDenoiser(network, own.schedule, own.parameterization, own.mean)
-
     def _losses(self, network: nn.Module, samples: Samples | str, rows: int) -> tuple[float, ...]:
         if isinstance(samples, str):
             return ()
-        loss = network_loss(self._with(network), self.device)
+        loss = network_loss(self.denoiser.with_network(network), self.device)
         return level_losses(loss, samples, self.times, rows)
 
     def _gradient(self, network: nn.Module, step: int, rows: int) -> tuple[float, float]:
         """Estimates of ‖G‖² and tr Σ, on samples, times and noise that are independent of one another."""
-        objective, denoiser = self.recipe.objective, self._with(network)
+        objective, denoiser = self.recipe.objective, self.denoiser.with_network(network)
         half = min(self.recipe.training.batch, NOISE_BATCH) // 2
         generator = torch.Generator().manual_seed(
             stream(self.recipe.training.seed, HEALTH, step, 1)
