@@ -1,6 +1,7 @@
 """The commands, from training to pictures, as a user types them."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 import scorefield
-from scorefield.cli.main import main
+from scorefield.cli.main import FOR_TORCH, main
 from scorefield.models import load
 from scorefield.recipes import CATALOG, RECIPES, find_recipe, to_dict
 
@@ -19,6 +20,16 @@ from scorefield.recipes import CATALOG, RECIPES, find_recipe, to_dict
 def colours(path):
     with Image.open(path) as picture:
         return len(set(picture.convert("RGB").get_flattened_data()))
+
+
+@pytest.mark.parametrize("name", FOR_TORCH)
+def test_torch_is_told_what_makes_it_fast_unless_the_user_says_otherwise(name, monkeypatch, run):
+    monkeypatch.setenv(name, "0")
+    run("list", "recipes")
+    assert os.environ[name] == "0"
+    monkeypatch.delenv(name)
+    run("list", "recipes")
+    assert os.environ[name] == "1"
 
 
 def test_train_says_where_the_run_is_and_what_to_try_next(here, run, small, previews):

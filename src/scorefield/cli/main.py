@@ -13,7 +13,13 @@ from scorefield import __version__
 from scorefield.cli.once import first_to_say
 from scorefield.errors import InputError
 
-HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # read by torch when it first asks for memory
+# What torch is told, unless the user has told it something else, before it is imported.
+FOR_TORCH = {
+    # A network's activations are large and short-lived: in small pages, much of a step is page faults.
+    "THP_MEM_ALLOC_ENABLE": "1",
+    # The processor's word for its vector instructions is taken; three trial compilations are 8 seconds.
+    "TORCHINDUCTOR_VEC_ISA_OK": "1",
+}
 
 app = App(
     name="scorefield",
@@ -81,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Arguments:
         argv: the words after the program's name; those of the process if not given.
     """
-    # A network's activations are large and short-lived: in small pages, much of a step is page faults.
-    os.environ.setdefault(HUGE_PAGES, "1")
+    for name, value in FOR_TORCH.items():
+        os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
