@@ -15,6 +15,7 @@ import scorefield
 from scorefield.cli.main import FOR_TORCH, main
 from scorefield.models import load
 from scorefield.recipes import CATALOG, RECIPES, find_recipe, to_dict
+from scorefield.samplers.residual import GaussianResidual
 
 
 def colours(path):
@@ -50,6 +51,17 @@ def test_the_recipe_is_the_one_that_was_asked_for(work):
     assert (recipe.network.width, recipe.training.batch, recipe.sampling.steps) == (8, 16, 4)
     assert recipe.training.budget == "6steps"
     assert recipe.data.root.endswith("digits")
+
+
+def test_naming_the_sampler_that_a_model_has_keeps_its_settings(work, run):
+    own = load("images").recipe.sampling.sampler
+    assert own == GaussianResidual.for_networks()
+    run("sample", "images", "-n", "3", "-o", "own.npz")
+    run("sample", "images", "-n", "3", "--sampler", "gaussian-residual", "-o", "named.npz")
+    run("sample", "images", "-n", "3", "sampler=gaussian-residual", "-o", "fresh.npz")
+    named, fresh = (np.load(f"{name}.npz")["images"] for name in ("named", "fresh"))
+    assert np.array_equal(np.load("own.npz")["images"], named)
+    assert not np.array_equal(named, fresh)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def evaluate_run(
     n
         How many samples.
     sampler
-        Way from noise to data (see: scorefield list samplers).
+        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
     steps
         Times in the sampler's grid.
     guidance

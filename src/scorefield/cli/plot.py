@@ -159,7 +159,7 @@ def animation(
     out
         The animation: .gif, .webp or .mp4.
     sampler
-        Way from noise to data (see: scorefield list samplers).
+        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
     steps
         Times in the sampler's grid.
     seed
@@ -210,7 +210,7 @@ def paths(
     out
         The picture.
     sampler
-        Way from noise to data (see: scorefield list samplers).
+        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
     steps
         Times in the sampler's grid.
     seed

@@ -55,7 +55,7 @@ def sample(
     out
         Where to: .png a grid, .gif .webp .mp4 an animation, .npz arrays, without ending a folder.
     sampler
-        Way from noise to data (see: scorefield list samplers).
+        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
     steps
         Times in the sampler's grid.
     guidance
@@ -137,8 +137,9 @@ def chosen_sampling(
     overrides: Sequence[str],
     guidance: float | None = None,
 ) -> Sampling:
-    """The model's own sampling with what was asked for on top."""
-    words = [f"sampler={sampler}"] if sampler else []
+    """The model's own sampling with what was asked for on top; the sampler it has keeps its settings."""
+    own = to_dict(model.sampling.sampler)["kind"]
+    words = [f"sampler={sampler}"] if sampler not in (None, own) else []
     words += [f"steps={steps}"] if steps is not None else []
     words += [f"guidance={guidance}"] if guidance is not None else []
     sampling = model.sampling
