@@ -66,10 +66,10 @@ def test_a_start_on_the_way_is_taken_as_it_is(mixture, normal):
 
 
 def test_residual_grid_is_its_rule():
-    """u₁ = 6 σ_data (n/5)², u_n = 1.1 σ_data/n, even ratios of σ/α; the start comes first."""
+    """u₁ = 1.1 σ_data n, u_n = 1.1 σ_data/n, even ratios of σ/α; the start comes first."""
     path, n, sigma_data = VE(0.01, 157.4), 8, 0.7
     times = ResidualGrid().times(path, n, 1.0, sigma_data)
-    levels = np.geomspace(6 * 0.7 * (8 / 5) ** 2, 1.1 * 0.7 / 8, n)
+    levels = np.geomspace(1.1 * 0.7 * 8, 1.1 * 0.7 / 8, n)
     assert len(times) == n + 1
     assert float(times[0]) == 1
     assert np.allclose([level(path, t) for t in times[1:]], levels, rtol=1e-10)

@@ -60,7 +60,7 @@ class Rule:
 
 # A network is no exact denoiser where noise is high, so that its flow must be looked at further out.
 RULES: dict[str, Rule] = {
-    "exact": Rule(first=6.0, growth=2.0, last=1.1, offset=0.05, share=0.6, decay=1.0),
+    "exact": Rule(first=5.5, growth=1.0, last=1.1, offset=0.05, share=0.6, decay=1.0),
     "network": Rule(first=20.0, growth=1.0, last=1.75, offset=0.0, share=1.5, decay=1.5),
 }
 
@@ -70,7 +70,7 @@ class ResidualGrid(Grid):
     """Noise levels where the data differ from a Gaussian, after the start.
 
         u_i = u₁ (u_n/u₁)^((i-1)/(n-1)),   u = σ/α
-        exact:    u₁ = 6 σ_data (n/5)²,     u_n = 1.1 σ_data/n
+        exact:    u₁ = 1.1 σ_data n,         u_n = 1.1 σ_data/n
         network:  u₁ = 4 σ_data n,           u_n = 1.75 σ_data/n
 
     It has n + 1 times: the first interval, from the start to u₁, is crossed in closed form. A start that
