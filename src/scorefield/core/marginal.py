@@ -33,6 +33,9 @@ class Marginal:
             such law.
         edges: e, rising, one more than there are pieces; measured from the data when training if not given.
         masses: m, positive, with the sum 1; measured with the edges.
+
+    Reference: our own; Efron 2011, Tweedie's Formula and Selection Bias, for the mean.
+        doi:10.1198/jasa.2011.tm11181
     """
 
     pieces: int = 0
@@ -58,15 +61,6 @@ class Marginal:
     def known(self) -> bool:
         """Whether there is a law, measured or given."""
         return bool(self.edges)
-
-    @property
-    def moments(self) -> tuple[float, float]:
-        """Mean and variance of the law."""
-        first = second = 0.0
-        for mass, (low, high) in zip(self.masses, pairwise(self.edges), strict=True):
-            first += mass * (low + high) / 2
-            second += mass * (low * low + low * high + high * high) / 3
-        return first, second - first**2
 
     def denoised(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """E[x₀ | x] of every number by itself, of the shape and dtype of ``x``.
