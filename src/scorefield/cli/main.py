@@ -17,7 +17,7 @@ from scorefield.errors import InputError
 FOR_TORCH = {
     # A network's activations are large and short-lived: in small pages, much of a step is page faults.
     "THP_MEM_ALLOC_ENABLE": "1",
-    # The processor's word for its vector instructions is taken; three trial compilations are 8 seconds.
+    # The processor's word for its vector instructions is taken; three trial compilations take 5 seconds.
     "TORCHINDUCTOR_VEC_ISA_OK": "1",
 }
 
