@@ -21,12 +21,8 @@ from pathlib import Path
 
 from tables import table
 
-FINE = (
-    "--rtol",
-    "1e-4",
-    "--atol",
-    "1e-4",
-)  # at 1e-3 the solver's error is 0.01 bits a dimension and more
+# At a tolerance of 1e-3 the solver's error is 0.01 bits a dimension and more.
+FINE = ("--rtol", "1e-4", "--atol", "1e-4")
 SUB_VP = ("schedule={kind: subvp, t_min: 6.15e-3}",)
 PLAIN = ("objective.times=uniform", "objective.weighting=unit")
 WEIGHTED = ("objective.times=importance", "objective.weighting=likelihood")

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from scorefield.core.marginal import Marginal
-from scorefield.data.base import Data, DataSpec
-from scorefield.data.blocks import blocks, representatives
+from scorefield.data.base import Data
 from scorefield.errors import InputError
+from scorefield.models.likelihoods import levels_of
+from scorefield.training.moments import measured_blocks
 
 CELLS = 256  # of a histogram at most; more levels are counted together
 FLOOR = 1e-4  # of the numbers, spread evenly over all levels: none is impossible
@@ -65,21 +66,16 @@ class _Piece:
 
 def _shares(data: Data) -> tuple[Tensor, Tensor]:
     """The share of each cell among all numbers, and where the cells begin and end."""
-    low, spacing, levels = _levels(data.spec)
-    cells = min(levels, CELLS)
-    count = torch.zeros(cells, dtype=torch.float64)
-    for indices in blocks(representatives(len(data), data.spec), data.spec):
-        x, _ = data.batch(indices)
-        level = ((x.flatten() - low) / spacing).round().long().clamp(0, levels - 1)
-        count += torch.bincount(level * cells // levels, minlength=cells)
-    shares = (1 - FLOOR) * count / count.sum() + FLOOR / cells
-    # The first level of each cell: cells * level // levels passes to the next there.
-    first = (torch.arange(cells + 1) * levels + cells - 1) // cells
-    return shares, low + (first.double() - 0.5) * spacing
-
-
-def _levels(spec: DataSpec) -> tuple[float, float, int]:
-    """The lowest level, how far levels lie apart, and how many there are."""
-    if spec.levels is None or spec.low is None or spec.high is None:
+    levels = levels_of(data.spec)
+    if levels is None:
         raise InputError("marginal.pieces needs data with levels, got real numbers; 0 would do")
-    return spec.low, (spec.high - spec.low) / (spec.levels - 1), spec.levels
+    cells = min(levels.number, CELLS)
+    count = torch.zeros(cells, dtype=torch.float64)
+    for x, _ in measured_blocks(data):
+        level = ((x.flatten() - levels.low) / levels.spacing).round().long()
+        level = level.clamp(0, levels.number - 1)
+        count += torch.bincount(level * cells // levels.number, minlength=cells)
+    shares = (1 - FLOOR) * count / count.sum() + FLOOR / cells
+    # The first level of each cell: cells * level // number passes to the next there.
+    first = (torch.arange(cells + 1) * levels.number + cells - 1) // cells
+    return shares, levels.low + (first.double() - 0.5) * levels.spacing

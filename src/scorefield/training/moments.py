@@ -31,7 +31,7 @@ def measured_moments(data: Data) -> Moments:
     dim = math.prod(data.spec.shape)
     count = torch.zeros(groups, 1, dtype=torch.float64)
     total, square = torch.zeros(2, groups, dim, dtype=torch.float64)
-    for x, label in _blocks(data):
+    for x, label in measured_blocks(data):
         coordinates = basis.coordinates(x).double()
         for group, rows in _members(coordinates, label, groups):
             count[group] += len(rows)
@@ -45,7 +45,12 @@ def measured_moments(data: Data) -> Moments:
     return moments_from(found, data.spec.shape)
 
 
-def _blocks(data: Data) -> Iterator[tuple[Tensor, Tensor | None]]:
+def measured_blocks(data: Data) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The samples that data are measured on, and their labels, a block at a time.
+
+    Arguments:
+        data: the data.
+    """
     for indices in blocks(representatives(len(data), data.spec), data.spec):
         yield data.batch(indices)
 
@@ -66,7 +71,7 @@ def _basis(data: Data) -> Basis:
     width = math.prod(shape) if small else shape[0]
     total, product, count = torch.zeros(width), torch.zeros(width, width), 0
     total, product = total.double(), product.double()
-    for x, _ in _blocks(data):
+    for x, _ in measured_blocks(data):
         rows = x.flatten(1) if small else x.movedim(1, -1).flatten(0, -2)
         total += rows.sum(0).double()
         product += (rows.T @ rows).double()

@@ -72,8 +72,10 @@ class Run:
         self.data = self.processes.in_turn(lambda: wanted.data.load("train"))
         self.spec = self.data.spec
         self.recipe = self._fitted(wanted)
-        if recipe is not None and self._fitted(recipe) != self.recipe:
-            raise InputError(difference(out, self.recipe, self._fitted(recipe)))
+        if recipe is not None and recipe != wanted:  # of a run that is there
+            given = self._fitted(recipe)
+            if given != self.recipe:
+                raise InputError(difference(out, self.recipe, given))
         if budget is not None:
             self.recipe = replace(self.recipe, training=replace(wanted.training, budget=budget))
         self.training = self.recipe.training
