@@ -21,6 +21,8 @@ SKIPPED = 5  # steps at the beginning that are not counted
 RUN = """
 import sys
 from scorefield import Trainer, find_recipe
+from scorefield.cli.memory import keep_memory
+keep_memory()  # as the command line does
 out, *words = sys.argv[1:]
 trainer = Trainer(find_recipe("mnist10k", words), out, device="cpu")
 walk = iter(trainer)
@@ -45,7 +47,7 @@ def rate(processes: int, threads: int, words: Sequence[str]) -> float:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         done = subprocess.run(
             [sys.executable, *launcher, str(script), f"{folder}/run", *words],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "THP_MEM_ALLOC_ENABLE": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             capture_output=True,
             text=True,
             check=False,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -38,7 +37,9 @@ HEAD = ["way", *JOBS, "first pass, s", "peak memory, MB"]
 def measured(run: str, precision: str, compiling: str, rounds: int) -> dict:
     """Seconds of each job in each round, of the first pass, and the peak of memory."""
     import scorefield as sf
+    from scorefield.cli.memory import keep_memory
 
+    keep_memory()  # as the command line does
     model = sf.load(run, precision=precision, compile=compiling)
     assert model.sampling.sampler.evaluations_per_step == 1, "the jobs are told in evaluations"
     guidance = None if model.sampling.guidance is None else 1.0
@@ -76,8 +77,7 @@ def main() -> None:
     rows = []
     for way in WAYS:
         words = [sys.executable, __file__, asked.run, "--rounds", str(asked.rounds), "--way", way]
-        environment = {"THP_MEM_ALLOC_ENABLE": "1", **os.environ}  # as the command line does
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
         rows.append(row(way, json.loads(done.stdout.splitlines()[-1])))
         print(*rows[-1], sep=" | ", flush=True)
     asked.out.write_text(table(HEAD, rows) + "\n")

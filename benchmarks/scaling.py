@@ -36,9 +36,11 @@ def measured(work: str, side: int, batch: int) -> dict:
     import torch
 
     import scorefield as sf
+    from scorefield.cli.memory import keep_memory
     from scorefield.models import Computing, Model
     from scorefield.recipes import find_recipe
 
+    keep_memory()  # as the command line does
     torch.manual_seed(0)
     spec = sf.DataSpec((3, side, side), sigma_data=0.5)
     recipe = find_recipe("mnist").fitted(spec)
@@ -116,8 +118,7 @@ def collected(seconds: float) -> list[dict]:
             print(f"{work}, {side}×{side}, batch {batch}: left out", flush=True)
             continue
         words = [sys.executable, __file__, "--one", work, str(side), str(batch)]
-        environment = {"THP_MEM_ALLOC_ENABLE": "0", **os.environ}  # huge pages count before use
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         rows.append({"work": work, "side": side, "batch": batch, "pixels": pixels, **found})
         print(rows[-1], flush=True)

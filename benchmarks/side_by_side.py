@@ -28,6 +28,7 @@ import side_by_side_page as page
 from contest import Task
 from peers_environment import environment
 
+from scorefield.cli.memory import KEPT
 from scorefield.errors import InputError
 from scorefield.recipes.budget import Budget
 
@@ -134,7 +135,8 @@ class Contest:
     def called(self, command: list[object], longest: float) -> str:
         """The reason that a process failed, if it did."""
         given = {"OMP_NUM_THREADS": str(self.threads), "HF_HUB_OFFLINE": "1"}
-        env = {"THP_MEM_ALLOC_ENABLE": "1", **os.environ, **given}  # as our command line asks for
+        kept = {name: str(size) for name, size in KEPT.items()}  # what our command line asks for
+        env = {**kept, **os.environ, **given}
         try:
             done = subprocess.run(
                 [str(word) for word in command],

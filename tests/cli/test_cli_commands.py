@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,6 +32,47 @@ def test_torch_is_told_what_makes_it_fast_unless_the_user_says_otherwise(name, m
     monkeypatch.delenv(name)
     run("list", "recipes")
     assert os.environ[name] == "1"
+
+
+FAULTS = """
+import ctypes, resource, sys
+from scorefield.cli.memory import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def step():
+    block = libc.malloc(50 << 20)
+    ctypes.memset(block, 1, 50 << 20)
+    libc.free(block)
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+@pytest.mark.parametrize(
+    ("way", "told", "least", "most"),
+    [
+        ("kept", {}, 0, 500),
+        ("plain", {}, 1_000, 10**9),
+        ("kept", {"MALLOC_TRIM_THRESHOLD_": "131072"}, 1_000, 10**9),  # the user's word counts
+    ],
+)
+def test_freed_memory_is_kept_for_the_next_step(way, told, least, most):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, way],
+        env={**clean, **told},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert least <= int(done.stdout) <= most
 
 
 def test_train_says_where_the_run_is_and_what_to_try_next(here, run, small, previews):

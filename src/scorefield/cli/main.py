@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from scorefield import __version__
+from scorefield.cli.memory import keep_memory
 from scorefield.cli.once import first_to_say
 from scorefield.errors import InputError
 
 # What torch is told, unless the user has told it something else, before it is imported.
 FOR_TORCH = {
-    # A network's activations are large and short-lived: in small pages, much of a step is page faults.
-    "THP_MEM_ALLOC_ENABLE": "1",
     # The processor's word for its vector instructions is taken; three trial compilations take 5 seconds.
     "TORCHINDUCTOR_VEC_ISA_OK": "1",
 }
@@ -89,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     for name, value in FOR_TORCH.items():
         os.environ.setdefault(name, value)
+    keep_memory()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
