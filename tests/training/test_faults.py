@@ -70,7 +70,7 @@ def test_one_bad_batch_is_left_out_and_nothing_else(tmp_path, recipe, poison, ba
     plain.run.stepper.prepare()
     for step in (0, 1, 2, 4, 5):
         plain.run.stepper.gradients(plain.run.engine, step, *plain.run.batches(step))
-        plain.run.stepper.update(rates[step])
+        plain.run.stepper.update(plain.run.engine, rates[step])
         plain.run.average.update(step + 1)
         plain.run.profiles.update(step + 1)
     poison({4: 1}, bad)
@@ -205,8 +205,8 @@ def test_resumed_in_the_middle_of_it_is_straight_bit_for_bit(tmp_path, recipe, f
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, recipe, monkeypatch):
     known = Stepper.update
 
-    def update(self, lr):
-        known(self, lr)
+    def update(self, engine, lr):
+        known(self, engine, lr)
         self.count = getattr(self, "count", 0) + 1
         if self.count == 4:
             next(self.network.parameters()).data.fill_(float("nan"))

@@ -235,7 +235,7 @@ needed = estimated(trainer.run.stepper, trainer.run.average, trainer.run.data, f
 Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
 before = peak()
 trainer.run.stepper.gradients(Engine(channels_last=True), 0, *first)
-trainer.run.stepper.update(1e-3)
+trainer.run.stepper.update(Engine(channels_last=True), 1e-3)
 print(needed, peak() - before)
 """
 

@@ -58,6 +58,20 @@ def test_orthogonalized_is_the_quintic_on_singular_values():
         assert np.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(24, 200), (200, 24), (48, 48)])
+def test_orthogonalized_in_bf16_is_near_what_it_is_in_float32(rows, columns):
+    rank = min(rows, columns)
+    # steep, as momentum is: the least is lost in the rounding of the largest
+    left, values, right = with_singular_values(rows, columns, np.geomspace(1.0, 1e-3, rank), 0)
+    matrices = torch.from_numpy((left @ np.diag(values) @ right.T)[None]).float()
+    exact = orthogonalized(matrices)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = orthogonalized(matrices)
+    assert found.dtype == torch.float32
+    assert 0 < float((found - exact).norm() / exact.norm()) < 0.15
+    assert torch.linalg.svdvals(found).max() < 1.25
+
+
 def test_no_gradient_gives_no_update():
     assert not orthogonalized(torch.zeros(1, 3, 4)).any()
 

@@ -18,9 +18,10 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     """Matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2).
 
-        X ← P X,   P = a + b G + c G²,   G = X Xᵀ,   starting from X/‖X‖
+        X ← a X + (b G + c G²) X,   G = X Xᵀ,   starting from X/‖X‖
 
-    All steps but the last product are taken on G ← P G P, which is small where X is wide.
+    Under autocast its products are in bf16, as the reference's are, in half the time. The result is then
+    1 to 10 % off, more for matrices of which some singular values are a thousandth of others.
 
     Arguments:
         matrices: shape (N, rows, columns).
@@ -32,15 +33,14 @@ def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    product = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
     for _ in range(iterations):
+        gram = x @ x.mT
         step = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        step.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = step @ product
-        gram = step @ gram @ step
-    out: Tensor = product @ x
-    return out.mT if tall else out
+        x = torch.baddbmm(x, step, x, beta=a)
+    out: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return out
 
 
 class Muon(torch.optim.Optimizer):

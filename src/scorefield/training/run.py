@@ -225,7 +225,7 @@ class Run:
         finite = math.isfinite(loss) and math.isfinite(norm)
         good = self.stepper.overflowed(loss, norm) or finite
         if finite:
-            self.stepper.update(lr)
+            self.stepper.update(self.engine, lr)
             self.average.update(step + 1)
             self.profiles.update(step + 1)
         else:

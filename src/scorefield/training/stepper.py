@@ -135,16 +135,18 @@ class Stepper:
         """Drop the gradients that are there."""
         self.module.zero_grad(set_to_none=True)
 
-    def update(self, lr: float) -> None:
+    def update(self, engine: Engine, lr: float) -> None:
         """Change the weights by the gradients that are there.
 
         Arguments:
+            engine: how to compute.
             lr: the learning rate.
         """
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            optimizer.step()
+            with engine.autocast(self.accelerator.device):
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.module.finish(Processes(self.accelerator).sum)
 
