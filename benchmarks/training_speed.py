@@ -41,10 +41,8 @@ class Subject:
         from scorefield.training.optimizers import build_optimizers
 
         torch.manual_seed(0)
-        self.engine, self.recipe = (
-            Engine(**WAYS[way]),
-            sf.find_recipe("mnist", [f"network={network}"]),
-        )
+        self.engine = Engine(**WAYS[way])
+        self.recipe = sf.find_recipe("mnist", [f"network={network}"])
         spec = sf.DataSpec((1, 28, 28), classes=10, sigma_data=0.6)
         self.denoiser = self.recipe.build(spec)
         weights = self.denoiser.network
@@ -88,19 +86,14 @@ class Worker:
     """A way, in a process of its own."""
 
     def __init__(self, network: str, way: str, batch: int):
-        words = [
-            sys.executable,
-            __file__,
-            "--batch",
-            str(batch),
-            "--network",
-            network,
-            "--way",
-            way,
-        ]
+        asked = ["--batch", str(batch), "--network", network, "--way", way]
         clean = {k: v for k, v in os.environ.items() if not k.startswith(ALLOCATOR)}
         self.process = subprocess.Popen(
-            words, env=clean, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [sys.executable, __file__, *asked],
+            env=clean,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.first = self.said()
 
