@@ -18,12 +18,19 @@ import sys
 import time
 from contextlib import ExitStack
 
+import torch
+
+import scorefield as sf
+from scorefield.cli.memory import keep_memory
+from scorefield.nets.engine import Engine
+from scorefield.training.optimizers import build_optimizers
+
 PLAIN = "plain: fp32, contiguous, eager"
 WAYS = {
-    PLAIN: {},
-    "fp32, channels-last, eager": {"channels_last": True},
-    "bf16, channels-last, eager": {"precision": "bf16", "channels_last": True},
-    "bf16, channels-last, compiled": {"precision": "bf16", "channels_last": True, "compiled": True},
+    PLAIN: Engine(),
+    "fp32, channels-last, eager": Engine(channels_last=True),
+    "bf16, channels-last, eager": Engine("bf16", channels_last=True),
+    "bf16, channels-last, compiled": Engine("bf16", channels_last=True, compiled=True),
 }
 NETWORKS = {"UNet (default)": "unet", "ScoreNet": "scorenet"}
 TURN = 10  # steps
@@ -34,14 +41,8 @@ class Subject:
     """A network, its loss and AdamW, computing in one way."""
 
     def __init__(self, network: str, way: str, batch: int):
-        import torch
-
-        import scorefield as sf
-        from scorefield.nets.engine import Engine
-        from scorefield.training.optimizers import build_optimizers
-
         torch.manual_seed(0)
-        self.engine = Engine(**WAYS[way])
+        self.engine = WAYS[way]
         self.recipe = sf.find_recipe("mnist", [f"network={network}"])
         spec = sf.DataSpec((1, 28, 28), classes=10, sigma_data=0.6)
         self.denoiser = self.recipe.build(spec)
@@ -72,8 +73,6 @@ class Subject:
 
 def work(network: str, way: str, batch: int) -> None:
     """Print the seconds of the first step, and those of a step for each line that comes in."""
-    from scorefield.cli.memory import keep_memory
-
     if way != PLAIN:
         keep_memory()
     subject = Subject(network, way, batch)

@@ -6,11 +6,10 @@ import ctypes
 import os
 import sys
 
-# The variables that glibc reads when a process starts, in bytes, and the numbers by which `mallopt` knows
-# the same two: how much memory may lie free before it goes back to the system, and how large a block must
-# be to be the system's own.
-KEPT = {"MALLOC_TRIM_THRESHOLD_": 2**31 - 1, "MALLOC_MMAP_THRESHOLD_": 2**30}
-NUMBERS = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}
+# How much memory may lie free before it goes back to the system, and how large a block must be to be the
+# system's own: the variable that glibc reads when a process starts, the number by which `mallopt` knows the
+# same, and bytes.
+KEPT = {"MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1), "MALLOC_MMAP_THRESHOLD_": (-3, 2**30)}
 
 
 def keep_memory() -> None:
@@ -24,5 +23,5 @@ def keep_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for name, number in NUMBERS.items():
-            mallopt(number, KEPT[name])
+        for number, size in KEPT.values():
+            mallopt(number, size)
