@@ -304,6 +304,7 @@ def test_a_model_whose_weights_do_not_fit(work, refused, rewrite):
         (["plot", "gird", "moons"], ['"gird"', '"grid"', "paths"]),
         (["plot", "grid", "moon"], ["'moon'", "did you mean 'moons'", "checkerboard"]),
         (["plot", "grid", "none.npz"], ["cannot read none.npz"]),
+        (["plot", "grid", "."], ["is a folder", "scorefield sample . -o grid.png"]),
         (["plot", "grid", "moons", "-n", "0"], ["at least 1, got 0"]),
         (["plot", "grid", "mnist10k", "--columns", "-2"], ["columns", "at least 1, got -2"]),
         (["plot", "grid", "moons", "-o", "grid.xyz"], ["grid.xyz", ".png"]),

@@ -70,6 +70,11 @@ def grid(
         drawn = picture(x, data.spec, columns=columns, title=source)
     elif source.endswith(".npz"):
         drawn = image_grid(_images(Path(source))[:n], columns)
+    elif Path(source).is_dir():
+        raise InputError(
+            f"{source} is a folder, neither data set nor .npz file; samples of a run are drawn by: "
+            f"scorefield sample {source} -o {out}"
+        )
     else:
         raise unknown("data set or .npz file", source, datasets)
     save_image(drawn, out)
