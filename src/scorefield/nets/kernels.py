@@ -17,6 +17,9 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 EPS = 1e-5  # added to the variance in a group norm
+# √(1 + eᵃ) as a polynomial in a ≥ 0, by ascending powers: of those that are right at 0, the one for which
+# max(1, a) · |1 / polynomial² - 1 / (1 + eᵃ)| is least at its largest, 1.5e-4.
+ROOT = (math.sqrt(2), 0.356595426, 0.121024408, 0.0385158907, -0.00361908402, 0.00111129954)
 
 
 def group_norm(
@@ -78,10 +81,13 @@ def silu(x: Tensor) -> Tensor:
 
     Compiled, the exponential is a power of 2: what Inductor knows as exp it computes once, writes to
     memory in float32 and reads back wherever the gradient needs it, which costs more than computing it.
+    In bfloat16, which rounds to 2e-3 to 4e-3 of a value, a processor takes a rational function that is
+    right to 2e-4, and a training step 1 to 4 % less time.
     """
     if not is_compiling():
         return functional.silu(x)
-    out: Tensor = _SiLU.apply(x)  # type: ignore[no-untyped-call]
+    rough = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    out: Tensor = (_RationalSiLU if rough else _SiLU).apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -103,10 +109,44 @@ def _sigmoid(x: Tensor) -> Tensor:
     return 1 / (1 + torch.exp2(x * -math.log2(math.e)))
 
 
+class _RationalSiLU(torch.autograd.Function):
+    """max(x, 0) - a s with a = |x| and s = 1 / (1 + eᵃ), computed in float32.
+
+    s falls to 0 by itself: to clamp x would cost as much as the polynomial.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x)
+        wide = x.float()
+        size = wide.abs()
+        return (wide.relu() - size * _falling(size)).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        (x,) = ctx.saved_tensors
+        size = x.float().abs()
+        falling = _falling(size)
+        slope = falling * (
+            1 - size * (1 - falling)
+        )  # where x < 0; the slopes at x and -x add up to 1
+        out: Tensor = gradient * torch.where(x > 0, 1 - slope, slope)
+        return out.to(x.dtype)
+
+
+def _falling(size: Tensor) -> Tensor:
+    """1 / (1 + eᵃ) of a ≥ 0."""
+    root = torch.full_like(size, ROOT[-1])
+    for coefficient in ROOT[-2::-1]:
+        root = root * size + coefficient
+    return 1 / (root * root)
+
+
 def halved(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """A convolution of 2×2 blocks in strides of 2: (B, C, H, W) to (B, out, H/2, W/2).
 
-    Compiled, it is a pointwise convolution of the blocks, whose gradients have faster kernels.
+    Compiled, it is a pointwise convolution of the blocks, whose gradients have faster kernels. The blocks
+    are written with channels innermost, as the convolution reads them.
 
     Arguments:
         x: of even height and width.
@@ -116,21 +156,24 @@ def halved(x: Tensor, layer: nn.Conv2d) -> Tensor:
         out: Tensor = layer(x)
         return out
     batch, channels, height, width = x.shape
-    blocks = x.reshape(batch, channels, height // 2, 2, width // 2, 2).permute(0, 3, 5, 1, 2, 4)
+    pixels = x.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2, channels)
+    blocks = pixels.transpose(2, 3).flatten(3)
     pointwise = layer.weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
-    return functional.conv2d(blocks.flatten(1, 3), pointwise, layer.bias)
+    return functional.conv2d(blocks.permute(0, 3, 1, 2), pointwise, layer.bias)
 
 
 def doubled(x: Tensor) -> Tensor:
     """Each row and column of x of shape (B, C, H, W) twice: (B, C, 2H, 2W).
 
-    torch 2.13 compiles the gradient of its own upsampling in bfloat16 on a CPU to zeros.
+    torch 2.13 compiles the gradient of its own upsampling in bfloat16 on a CPU to zeros. Channels are
+    written innermost, as above.
     """
     if not is_compiling():
         return functional.interpolate(x, scale_factor=2.0, mode="nearest")
     batch, channels, height, width = x.shape
-    wide = x[:, :, :, None, :, None].expand(batch, channels, height, 2, width, 2)
-    return wide.reshape(batch, channels, 2 * height, 2 * width)
+    pixels = x.permute(0, 2, 3, 1)[:, :, None, :, None]
+    wide = pixels.expand(batch, height, 2, width, 2, channels)
+    return wide.reshape(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 def spread(xs: Sequence[Tensor], layer: nn.ConvTranspose2d) -> Tensor:
