@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -95,15 +96,14 @@ def plot_loss(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
     return rendered(figure)
 
 
-def smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
-    """An exponential average without its starting bias.
+def smoothed(values: Sequence[float], reach: int = 10) -> list[float]:
+    """The average of each value and its neighbours on both sides, so that a fall is not late.
+
+    Near the beginning, where losses fall fast, there are fewer; at the end those before are left.
 
     Arguments:
         values: one after the other.
-        keep: the weight of what was before.
+        reach: neighbours on either side.
     """
-    out, total, weight = [], 0.0, 0.0
-    for value in values:
-        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
-        out.append(total / weight)
-    return out
+    near = [min(reach, i // 4) for i in range(len(values))]
+    return [fmean(values[i - k : i + k + 1]) for i, k in enumerate(near)]
