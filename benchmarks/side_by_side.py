@@ -135,9 +135,8 @@ class Contest:
     def called(self, command: list[object], longest: float) -> str:
         """The reason that a process failed, if it did."""
         given = {"OMP_NUM_THREADS": str(self.threads), "HF_HUB_OFFLINE": "1"}
-        kept = {
-            name: str(size) for name, (_, size) in KEPT.items()
-        }  # what our command line asks for
+        # What our command line asks for.
+        kept = {name: str(size) for name, (_, size) in KEPT.items()}
         env = {**kept, **os.environ, **given}
         try:
             done = subprocess.run(

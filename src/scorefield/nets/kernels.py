@@ -86,8 +86,7 @@ def silu(x: Tensor) -> Tensor:
     """
     if not is_compiling():
         return functional.silu(x)
-    rough = x.dtype == torch.bfloat16 and x.device.type == "cpu"
-    out: Tensor = (_RationalSiLU if rough else _SiLU).apply(x)  # type: ignore[no-untyped-call]
+    out: Tensor = _SiLU.apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -95,51 +94,27 @@ class _SiLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(x)
-        return x * _sigmoid(x)
+        return (x * _sigmoid(x)).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
         (x,) = ctx.saved_tensors
         share = _sigmoid(x)
         out: Tensor = gradient * (share * (1 + x * (1 - share)))
-        return out
-
-
-def _sigmoid(x: Tensor) -> Tensor:
-    return 1 / (1 + torch.exp2(x * -math.log2(math.e)))
-
-
-class _RationalSiLU(torch.autograd.Function):
-    """max(x, 0) - a s with a = |x| and s = 1 / (1 + eᵃ), computed in float32.
-
-    s falls to 0 by itself: to clamp x would cost as much as the polynomial.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(x)
-        wide = x.float()
-        size = wide.abs()
-        return (wide.relu() - size * _falling(size)).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
-        (x,) = ctx.saved_tensors
-        size = x.float().abs()
-        falling = _falling(size)
-        slope = falling * (
-            1 - size * (1 - falling)
-        )  # where x < 0; the slopes at x and -x add up to 1
-        out: Tensor = gradient * torch.where(x > 0, 1 - slope, slope)
         return out.to(x.dtype)
 
 
-def _falling(size: Tensor) -> Tensor:
-    """1 / (1 + eᵃ) of a ≥ 0."""
+def _sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^{-x}); of bfloat16 on a processor it is float32, and right to 1.5e-4."""
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu":
+        return 1 / (1 + torch.exp2(x * -math.log2(math.e)))
+    # At -|x| first: it falls to 0 by itself, where to clamp x would cost as much as the polynomial.
+    size = x.float().abs()
     root = torch.full_like(size, ROOT[-1])
     for coefficient in ROOT[-2::-1]:
         root = root * size + coefficient
-    return 1 / (root * root)
+    low = 1 / (root * root)
+    return torch.where(x > 0, 1 - low, low)
 
 
 def halved(x: Tensor, layer: nn.Conv2d) -> Tensor:
