@@ -24,7 +24,7 @@ from scorefield.verification.schedules import runge_kutta
 from scorefield.verification.subject import POINTS, Subject
 
 LEVELS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # noise levels σ/α in units of σ_data
-STEPS = 40  # of DPM-Solver++, whose samples are held against those of twice as many
+STEPS = 40  # of DPM-Solver++; its samples are held against those of twice as many
 
 
 How = Callable[[Subject, float, Place], float]
@@ -115,7 +115,7 @@ def predicted_error(subject: Subject, level: float, place: Place) -> float:
 
 
 def two_step_sizes(subject: Subject, place: Place) -> float:
-    """The distance between samples in so many steps and in twice as many, in σ_data."""
+    """The distance between samples in `STEPS` and in twice as many, in σ_data."""
     which = range(subject.few)
     ends = [_samples(subject, DPMSolverPP(), n, which, place) for n in (STEPS, 2 * STEPS)]
     return float(_mean_square(ends[0] - ends[1]) ** 0.5 / subject.model.spec.sigma_data)
@@ -221,7 +221,7 @@ def _on_samples(subject: Subject) -> Iterator[Claim]:
     """Its flow and its samples."""
     flow = "the flow is a map"
     yield Claim(
-        f"{STEPS} and {2 * STEPS} steps agree, σ_data", flow, partial(two_step_sizes, subject), 0.1
+        f"{STEPS} and {2 * STEPS} steps agree, σ_data", flow, partial(two_step_sizes, subject), 0.05
     )
     yield Claim("to noise and back, σ_data", flow, partial(round_trip, subject), 0.05)
     alone = partial(alone_and_among, subject)
