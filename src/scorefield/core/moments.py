@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -25,11 +25,15 @@ class Basis(ABC):
 
     @abstractmethod
     def coordinates(self, x: Tensor) -> Tensor:
-        """Coordinates (B, D) of samples (B, ...), in their dtype."""
+        """Coordinates (B, D) of samples (B, ...), in their dtype; a new tensor."""
 
     @abstractmethod
     def samples(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """Samples of the shape of ``like`` from coordinates (B, D)."""
+
+    @abstractmethod
+    def like(self, x: Tensor) -> Basis:
+        """The same in the dtype and on the device of ``x``, as its samples are to be."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -51,6 +55,9 @@ class PrincipalBasis(Basis):
 
     def samples(self, coordinates: Tensor, like: Tensor) -> Tensor:
         return (coordinates @ self.vectors.to(coordinates).T).reshape(like.shape)
+
+    def like(self, x: Tensor) -> Basis:
+        return PrincipalBasis(self.vectors.to(x))
 
     def tensors(self) -> dict[str, Tensor]:
         return {"vectors": self.vectors}
@@ -74,8 +81,13 @@ class CosineBasis(Basis):
     height: int
     width: int
 
+    @cached_property
+    def unmixed(self) -> bool:
+        """Whether the channels' basis is their own axes."""
+        return torch.equal(self.channels, torch.eye(len(self.channels)).to(self.channels))
+
     def coordinates(self, x: Tensor) -> Tensor:
-        mixed = self.channels.to(x).T @ x.flatten(2)
+        mixed = x if self.unmixed else self.channels.to(x).T @ x.flatten(2)
         mixed = mixed.reshape(-1, len(self.channels), self.height, self.width)
         return (_cosines(self.height).to(x) @ mixed @ _cosines(self.width).to(x).T).flatten(1)
 
@@ -83,7 +95,12 @@ class CosineBasis(Basis):
         shaped = coordinates.reshape(-1, len(self.channels), self.height, self.width)
         rows, columns = _cosines(self.height).to(shaped), _cosines(self.width).to(shaped)
         mixed = rows.T @ shaped @ columns
-        return (self.channels.to(shaped) @ mixed.flatten(2)).reshape(like.shape)
+        if not self.unmixed:
+            mixed = self.channels.to(shaped) @ mixed.flatten(2)
+        return mixed.reshape(like.shape)
+
+    def like(self, x: Tensor) -> Basis:
+        return replace(self, channels=self.channels.to(x))
 
     def tensors(self) -> dict[str, Tensor]:
         return {"channels": self.channels}

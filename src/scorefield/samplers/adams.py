@@ -15,6 +15,7 @@ from torch import Tensor
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformLogSNR
+from scorefield.samplers.linear import half_log_snr, noise_to_signal
 from scorefield.samplers.multistep import NoisePrediction, finite_nodes, mean_weights
 
 # Newest first; each row is the mean over the next of equal steps of the polynomial through the last.
@@ -63,13 +64,14 @@ class DEIS(UpToFour):
 
     order: int = 3
 
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
         # Over λ, for u' is all but singular in time at the data's end of most paths; du ∝ e^{-λ} dλ.
         if len(times) == 1:
-            return mean_weights(times, times[0], s, torch.ones_like)
-        start, end = schedule.log_snr(times[0]) / 2, schedule.log_snr(s) / 2
+            return [1.0]
+        start, end = half_log_snr(schedule, times[0]), half_log_snr(schedule, s)
+        nodes = [float(t) for t in times]
         return mean_weights(
-            times, start, end, lambda v: torch.exp(end - v), lambda v: schedule.time(2 * v)
+            nodes, start, end, lambda v: torch.exp(end - v), lambda v: schedule.time(2 * v)
         )
 
 
@@ -91,14 +93,9 @@ class LMS(UpToFour):
         https://github.com/crowsonkb/k-diffusion
     """
 
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
-        nodes = finite_nodes([_level(schedule, t) for t in times])
-        return mean_weights(nodes, nodes[0], _level(schedule, s), torch.ones_like)
-
-
-def _level(schedule: Schedule, t: Tensor) -> Tensor:
-    alpha, sigma = schedule(t)
-    return sigma / alpha
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
+        nodes = finite_nodes([noise_to_signal(schedule, t) for t in times])
+        return mean_weights(nodes, nodes[0], noise_to_signal(schedule, s), torch.ones_like)
 
 
 @dataclass(frozen=True)
@@ -136,5 +133,5 @@ class IPNDM(NoisePrediction):
     def memory(self) -> int:
         return self.estimates
 
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
-        return list(torch.tensor(ADAMS_BASHFORTH[len(times) - 1], dtype=torch.float64))
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
+        return list(ADAMS_BASHFORTH[len(times) - 1])

@@ -6,6 +6,7 @@ t_min and the result is the denoised estimate there: that one rule stands for al
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import Denoiser, check_finite, noise_from
+from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.moments import Moments
 from scorefield.core.schedules import Schedule
-from scorefield.core.sde import transition
 from scorefield.samplers.grids import Grid, UniformTime
+from scorefield.samplers.linear import combined, levels
 from scorefield.samplers.noise import Noise, seeded
 from scorefield.samplers.tabled import tabled
 
@@ -138,12 +139,14 @@ def posterior_step(
     Reference: Song et al. 2021, Denoising Diffusion Implicit Models, eq. 12 and eq. 16.
         arXiv:2010.02502
     """
-    (_, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    _, between = transition(schedule, s, t)
-    spread = (eta * sigma_s / sigma_t * torch.sqrt(between)).clamp(max=sigma_s)
-    eps = noise_from(schedule, x, x0, t)
-    mean = expand(alpha_s, x) * x0 + expand(torch.sqrt(sigma_s**2 - spread**2), x) * eps
-    return mean if eta == 0 else mean + expand(spread, x) * noise(x)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(schedule, t), levels(schedule, s)
+    between = max(sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2, 0.0)
+    spread = min(eta * sigma_s / sigma_t * math.sqrt(between), sigma_s)
+    share = math.sqrt(sigma_s**2 - spread**2) / sigma_t
+    numbers, tensors = [share, alpha_s - share * alpha_t], [x, x0]
+    if eta > 0:
+        numbers, tensors = [*numbers, spread], [*tensors, noise(x)]
+    return combined(numbers, tensors)
 
 
 def trajectory(

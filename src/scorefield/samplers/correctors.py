@@ -7,6 +7,7 @@ next step starts; it is not evaluated again, so a step costs one evaluation.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.exponential import data_step
 from scorefield.samplers.grids import Grid, UniformLogSNR
-from scorefield.samplers.multistep import combined, finite_nodes, mean_weights
+from scorefield.samplers.linear import Mean, half_log_snr
+from scorefield.samplers.multistep import finite_nodes, mean_weights
 from scorefield.samplers.noise import Noise
 
 
@@ -41,31 +43,31 @@ class FreeCorrection(Sampler):
         """Estimates in the predictor of a step, and in its corrector (0 for none)."""
 
     @abstractmethod
-    def weights(self, nodes: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:
+    def weights(self, nodes: Sequence[float], start: float, end: float) -> list[float]:
         """The weights of estimates at λ = ``nodes`` in their mean from ``start`` to ``end``."""
 
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
     ) -> Iterator[Step]:
         eta = self.noise_level
-        lams: list[Tensor] = []
+        lams: list[float] = []
         values: list[Tensor] = []
         origin, before = x, times[0]  # where the last step started
         z: Tensor | None = None  # and its noise
         for i, (t, s) in enumerate(pairwise(times)):
             x0 = denoise(x, t)
             yield Step(t, x, x0)
-            lams, values = [schedule.log_snr(t) / 2, *lams[:4]], [x0, *values[:4]]
+            lams, values = [half_log_snr(schedule, t), *lams[:4]], [x0, *values[:4]]
             # Before α = 0 there is no λ and so no corrector of a step from there.
             nodes = finite_nodes(lams)
             count = self.orders(i - 1, len(times))[1] if len(nodes) > 1 else 0
             if count > 0:
                 weights = self.weights(nodes[:count], nodes[1], nodes[0])
-                x = data_step(schedule, origin, combined(weights, values), before, t, eta, z)
+                x = data_step(schedule, origin, Mean(weights, values), before, t, eta, z)
             count = self.orders(i, len(times))[0]
-            weights = self.weights(nodes[:count], nodes[0], schedule.log_snr(s) / 2)
+            weights = self.weights(nodes[:count], nodes[0], half_log_snr(schedule, s))
             origin, before, z = x, t, noise(x) if eta > 0 else None
-            x = data_step(schedule, x, combined(weights, values), t, s, eta, z)
+            x = data_step(schedule, x, Mean(weights, values), t, s, eta, z)
         yield Step(times[-1], x, denoise(x, times[-1]))
 
 
@@ -115,13 +117,13 @@ class UniPC(FreeCorrection):
         order = min(self.predictor_order, index + 1, steps - index)
         return order, order + 1
 
-    def weights(self, nodes: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:
+    def weights(self, nodes: Sequence[float], start: float, end: float) -> list[float]:
         if len(nodes) != 2:
             return mean_weights(nodes, start, end, lambda v: torch.exp(v - end))
         h = end - start
-        half = 0.5 if self.variant == "bh2" else -0.5 * h / torch.expm1(-h)
+        half = 0.5 if self.variant == "bh2" else -0.5 * h / math.expm1(-h)
         if nodes[1] == start:  # a corrector: the newer estimate is at the end
-            return [half * torch.ones_like(h), 1 - half * torch.ones_like(h)]
+            return [half, 1 - half]
         share = half * h / (start - nodes[1])
         return [1 + share, -share]
 
@@ -176,6 +178,6 @@ class SASolver(FreeCorrection):
     def orders(self, index: int, steps: int) -> tuple[int, int]:
         return self.predictor_order, self.corrector_order
 
-    def weights(self, nodes: Sequence[Tensor], start: Tensor, end: Tensor) -> list[Tensor]:
+    def weights(self, nodes: Sequence[float], start: float, end: float) -> list[float]:
         rate = 1 + self.tau**2
         return mean_weights(nodes, start, end, lambda v: torch.exp(rate * (v - end)))

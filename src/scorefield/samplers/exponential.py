@@ -18,11 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformLogSNR
+from scorefield.samplers.linear import Mean, combined, half_log_snr, levels, moved
 from scorefield.samplers.multistep import (
     Multistep,
     NoisePrediction,
@@ -40,7 +39,7 @@ def _check_order(order: int) -> None:
 def data_step(
     schedule: Schedule,
     x: Tensor,
-    mean: Tensor,
+    mean: Mean,
     t: Tensor,
     s: Tensor,
     eta: float,
@@ -53,20 +52,18 @@ def data_step(
     Arguments:
         schedule: the path.
         x: the state x_t, shape (B, ...).
-        mean: the mean of x̂₀, shape (B, ...).
+        mean: the mean of x̂₀.
         t: the time of x, shape ().
         s: the time wanted, shape ().
         eta: η; 0 for the ODE.
         z: standard normal noise, shape (B, ...); none for the ODE.
     """
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(schedule, t), levels(schedule, s)
     # e^{-h}, h = λ_s - λ_t, as a ratio: it is 0, and all stays finite, where no signal is left.
     decay = alpha_t * sigma_s / (alpha_s * sigma_t)
     shrink = decay**eta
-    x = expand(sigma_s / sigma_t * shrink, x) * x + expand(alpha_s * (1 - decay * shrink), x) * mean
-    if z is None:
-        return x
-    return x + expand(sigma_s * torch.sqrt(1 - shrink**2), x) * z
+    keep, add = sigma_s / sigma_t * shrink, alpha_s * (1 - decay * shrink)
+    return moved(keep, x, add, mean, sigma_s * math.sqrt(1 - shrink**2), z)
 
 
 @dataclass(frozen=True)
@@ -91,16 +88,16 @@ class DataPrediction(Multistep):
     def value(self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
         return x0
 
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
-        nodes = [schedule.log_snr(t) / 2 for t in times]
-        return exponential_weights(nodes, schedule.log_snr(s) / 2, 1 + self.noise_level)
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
+        nodes = [half_log_snr(schedule, t) for t in times]
+        return exponential_weights(nodes, half_log_snr(schedule, s), 1 + self.noise_level)
 
     def advance(
         self,
         schedule: Schedule,
         x: Tensor,
         x0: Tensor,
-        mean: Tensor,
+        mean: Mean,
         t: Tensor,
         s: Tensor,
         noise: Noise,
@@ -190,9 +187,9 @@ class DPMSolver(NoisePrediction):
     def memory(self) -> int:
         return self.order
 
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
-        nodes = [schedule.log_snr(t) / 2 for t in times]
-        return exponential_weights(nodes, schedule.log_snr(s) / 2, -1)
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
+        nodes = [half_log_snr(schedule, t) for t in times]
+        return exponential_weights(nodes, half_log_snr(schedule, s), -1)
 
 
 @dataclass(frozen=True)
@@ -227,30 +224,31 @@ class VExponential(Multistep):
     def memory(self) -> int:
         return self.order
 
-    def _angle(self, schedule: Schedule, t: Tensor) -> Tensor:
-        alpha, sigma = schedule(t)
-        return torch.atan2(sigma, self.sigma_data * alpha)
+    def _turned(self, schedule: Schedule, t: Tensor) -> tuple[float, float]:
+        """n and φ."""
+        alpha, sigma = levels(schedule, t)
+        return math.hypot(self.sigma_data * alpha, sigma), math.atan2(
+            sigma, self.sigma_data * alpha
+        )
 
     def value(self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        angle, eps = self._angle(schedule, t), noise_from(schedule, x, x0, t)
-        return expand(angle.cos(), x) * eps - expand(angle.sin() / self.sigma_data, x) * x0
+        (alpha, sigma), (_, angle) = levels(schedule, t), self._turned(schedule, t)
+        cosine, sine = math.cos(angle) / sigma, math.sin(angle) / self.sigma_data
+        return combined([cosine, -cosine * alpha - sine], [x, x0])
 
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
-        nodes = [self._angle(schedule, t) for t in times]
-        return mean_weights(nodes, nodes[0], self._angle(schedule, s), torch.ones_like)
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
+        nodes = [self._turned(schedule, t)[1] for t in times]
+        return mean_weights(nodes, nodes[0], self._turned(schedule, s)[1], torch.ones_like)
 
     def advance(
         self,
         schedule: Schedule,
         x: Tensor,
         x0: Tensor,
-        mean: Tensor,
+        mean: Mean,
         t: Tensor,
         s: Tensor,
         noise: Noise,
     ) -> Tensor:
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-        norm_t = torch.hypot(self.sigma_data * alpha_t, sigma_t)
-        norm_s = torch.hypot(self.sigma_data * alpha_s, sigma_s)
-        turn = self._angle(schedule, s) - self._angle(schedule, t)
-        return expand(norm_s / norm_t, x) * x + expand(norm_s * turn, x) * mean
+        (norm_t, angle_t), (norm_s, angle_s) = (self._turned(schedule, at) for at in (t, s))
+        return moved(norm_s / norm_t, x, norm_s * (angle_s - angle_t), mean)

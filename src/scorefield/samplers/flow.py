@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
-from scorefield.core.sde import reverse_drift
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, OneStep, Sampler, Step
 from scorefield.samplers.grids import Grid, Karras, UniformTime
+from scorefield.samplers.linear import combined, levels
 from scorefield.samplers.noise import Noise
 
 
@@ -43,7 +42,9 @@ class Euler(OneStep):
     def step(
         self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
     ) -> Tensor:
-        return x + expand(s - t, x) * reverse_drift(schedule, x, x0, t, 0.0)
+        (alpha, sigma), (alpha_rate, sigma_rate) = levels(schedule, t), schedule.rates(t)
+        step, growth = float(s - t), float(sigma_rate) / sigma
+        return combined([1 + step * growth, step * (float(alpha_rate) - growth * alpha)], [x, x0])
 
 
 def heun_step(
@@ -61,13 +62,13 @@ def heun_step(
         t: the time of x, shape ().
         s: the time wanted, shape ().
     """
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    eps = noise_from(schedule, x, x0, t)
-    guess = expand(alpha_s, x) * x0 + expand(sigma_s, x) * eps
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(schedule, t), levels(schedule, s)
+    shrunk = sigma_s / sigma_t
+    guess = combined([shrunk, alpha_s - shrunk * alpha_t], [x, x0])
     x0_s = denoise(guess, s)
-    eps_s = noise_from(schedule, guess, x0_s, s)
-    x = x + expand(alpha_s - alpha_t, x) * (x0 + x0_s) / 2
-    return x + expand(sigma_s - sigma_t, x) * (eps + eps_s) / 2
+    data, to, fro = (alpha_s - alpha_t) / 2, (shrunk - 1) / 2, (1 - 1 / shrunk) / 2
+    numbers = [1 + to, data - to * alpha_t, fro, data - fro * alpha_s]
+    return combined(numbers, [x, x0, guess, x0_s])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ value it remembers, the variable of its polynomial and the weight of its integra
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
+from scorefield.samplers.linear import Mean, levels, moved, noise_at
 from scorefield.samplers.noise import Noise
 from scorefield.samplers.quadrature import gauss_legendre
 
@@ -25,12 +25,12 @@ QUADRATURE_POINTS = 32
 
 
 def mean_weights(
-    nodes: Sequence[Tensor],
-    start: Tensor,
-    end: Tensor,
+    nodes: Sequence[float],
+    start: float,
+    end: float,
     density: Callable[[Tensor], Tensor],
     variable: Callable[[Tensor], Tensor] = torch.clone,
-) -> list[Tensor]:
+) -> list[float]:
     """The numbers c_j for which Σ c_j F_j is the mean of the polynomial through (node_j, F_j).
 
         c_j = ∫ ℓ_j(v(p)) w(p) dp / ∫ w(p) dp,   ℓ_j(v) = Π_{k≠j} (v - v_k)/(v_j - v_k)
@@ -39,37 +39,46 @@ def mean_weights(
     closed forms, loses nothing on short steps.
 
     Arguments:
-        nodes: v_j, distinct and finite, shape () each.
-        start: p where the mean begins, shape ().
-        end: p where it ends, shape ().
-        density: w, called with points of shape (n,); of one sign.
+        nodes: v_j, distinct and finite.
+        start: p where the mean begins.
+        end: p where it ends.
+        density: w, called with points of shape (n,), float64; of one sign.
         variable: v, the variable of the polynomial; p itself if not given.
     """
     if len(nodes) == 1:
-        return [torch.ones((), dtype=torch.float64)]
+        return [1.0]
     points, shares = gauss_legendre(QUADRATURE_POINTS)
     p = start + (end - start) * points
     shares = shares * density(p)
-    shares = shares / shares.sum()
-    v = variable(p)
-    out = []
+    out: Tensor = lagrange(nodes, variable(p)) @ (shares / shares.sum())
+    return out.tolist()
+
+
+def lagrange(nodes: Sequence[float], v: Tensor) -> Tensor:
+    """ℓ_j(v) = Π_{k≠j} (v - v_k)/(v_j - v_k), shape (nodes, points).
+
+    Arguments:
+        nodes: v_j, distinct and finite.
+        v: points, shape (points,), float64.
+    """
+    rows = []
     for j, node in enumerate(nodes):
-        basis = torch.ones_like(v)
+        row = torch.ones_like(v)
         for other in (n for k, n in enumerate(nodes) if k != j):
-            basis = basis * (v - other) / (node - other)
-        out.append((shares * basis).sum())
-    return out
+            row = row * ((v - other) / (node - other))
+        rows.append(row)
+    return torch.stack(rows)
 
 
-def exponential_weights(nodes: Sequence[Tensor], end: Tensor, rate: float) -> list[Tensor]:
+def exponential_weights(nodes: Sequence[float], end: float, rate: float) -> list[float]:
     """The weights of past values in a mean from ``nodes[0]`` to ``end`` with density e^{rate λ}.
 
     Two values take the midpoint rule of the 2M methods: exact to the same order, and steadier at few
     steps. A value where no signal is left, at λ = -∞, is used alone or not at all.
 
     Arguments:
-        nodes: λ = log α/σ of past values, newest first, shape () each.
-        end: λ at the end of the step, shape ().
+        nodes: λ = log α/σ of past values, newest first.
+        end: λ at the end of the step.
         rate: the rate of the density.
 
     Returns:
@@ -82,17 +91,9 @@ def exponential_weights(nodes: Sequence[Tensor], end: Tensor, rate: float) -> li
     return mean_weights(finite, nodes[0], end, lambda v: torch.exp(rate * (v - end)))
 
 
-def finite_nodes(nodes: Sequence[Tensor]) -> list[Tensor]:
+def finite_nodes(nodes: Sequence[float]) -> list[float]:
     """The newest node, and those before it that are finite; where no signal is left some are not."""
-    return [nodes[0], *(node for node in nodes[1:] if torch.isfinite(node))]
-
-
-def combined(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """Σ c_j F_j over as many of the values, newest first, as there are weights."""
-    out = expand(weights[0], values[0]) * values[0]
-    for weight, value in zip(weights[1:], values[1:], strict=False):
-        out = out + expand(weight, value) * value
-    return out
+    return [nodes[0], *(node for node in nodes[1:] if math.isfinite(node))]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Multistep(Sampler):
         """What is remembered of the state and the estimate at t, shape (B, ...)."""
 
     @abstractmethod
-    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[Tensor]:
+    def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
         """The weights of the values at ``times``, newest first, in the mean up to s."""
 
     @abstractmethod
@@ -118,7 +119,7 @@ class Multistep(Sampler):
         schedule: Schedule,
         x: Tensor,
         x0: Tensor,
-        mean: Tensor,
+        mean: Mean,
         t: Tensor,
         s: Tensor,
         noise: Noise,
@@ -135,26 +136,26 @@ class Multistep(Sampler):
             yield Step(t, x, x0)
             past = [t, *past][: self.memory]
             values = [self.value(schedule, x, x0, t), *values][: self.memory]
-            mean = combined(self.weights(schedule, past, s), values)
+            mean = Mean(self.weights(schedule, past, s), values)
             x = self.advance(schedule, x, x0, mean, t, s, noise)
         yield Step(times[-1], x, denoise(x, times[-1]))
 
 
-def noise_step(schedule: Schedule, x: Tensor, eps: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """A step from t to s by dx/α = ε̂ d(σ/α) with a constant ε̂.
+def noise_step(schedule: Schedule, x: Tensor, mean: Mean, t: Tensor, s: Tensor) -> Tensor:
+    """A step from t to s by dx/α = ε̂ d(σ/α).
 
-        x_s = (α_s/α_t) x_t + (σ_s - α_s σ_t/α_t) ε̂
+        x_s = (α_s/α_t) x_t + (σ_s - α_s σ_t/α_t) ε̄
 
     Arguments:
         schedule: the path; α_t must not be 0.
         x: the state x_t, shape (B, ...).
-        eps: ε̂, shape (B, ...).
+        mean: ε̄, the mean of ε̂ on the way.
         t: the time of x, shape ().
         s: the time wanted, shape ().
     """
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(schedule, t), levels(schedule, s)
     grown = alpha_s / alpha_t
-    return expand(grown, x) * x + expand(sigma_s - grown * sigma_t, x) * eps
+    return moved(grown, x, sigma_s - grown * sigma_t, mean)
 
 
 @dataclass(frozen=True)
@@ -162,14 +163,14 @@ class NoisePrediction(Multistep):
     """A multistep method that remembers ε̂; what differs is how the past is weighed."""
 
     def value(self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        return noise_from(schedule, x, x0, t)
+        return noise_at(schedule, x, x0, t)
 
     def advance(
         self,
         schedule: Schedule,
         x: Tensor,
         x0: Tensor,
-        mean: Tensor,
+        mean: Mean,
         t: Tensor,
         s: Tensor,
         noise: Noise,

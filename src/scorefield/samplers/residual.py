@@ -6,8 +6,7 @@ the denoiser says beyond it, which vanishes at both ends: where all looks Gaussi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,19 +14,22 @@ import torch
 from torch import Tensor
 
 from scorefield.core.moments import Moments
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError, unknown
 from scorefield.samplers.base import Denoise, Sampler, Step
+from scorefield.samplers.gaussian_flow import (
+    REACH,
+    GaussianFlow,
+    Residual,
+    Span,
+    gaussian_flow,
+    level,
+)
 from scorefield.samplers.grids import Grid, check_request
 from scorefield.samplers.noise import Noise
-from scorefield.samplers.quadrature import gauss_legendre
 
-REACH = 4.0  # noise in units of σ_data beyond which the flow is taken for that of a Gaussian
 BEFORE = 10.0  # the residual is taken to vanish at so many times the first noise level looked at
 
-NODES = 16
-
-Residual = tuple[float, Tensor]  # τ and f there
 RuleName = Literal["exact", "network"]
 Final = Literal["integrate", "denoise"]
 
@@ -100,7 +102,7 @@ class ResidualGrid(Grid):
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
     ) -> Tensor:
         check_request(schedule, n, start)
-        highest, lowest = (_level(schedule, t) for t in (start, schedule.t_min))
+        highest, lowest = (level(schedule, as_time(t)) for t in (start, schedule.t_min))
         first, last, _ = RULES[self.rule].numbers(n)
         first = sigma_data * (first if self.first is None else self.first)
         if highest <= max(first, REACH * sigma_data):
@@ -111,12 +113,6 @@ class ResidualGrid(Grid):
         levels = first * (last / first) ** ramp
         times = torch.cat([torch.ones(1), schedule.time(-2 * torch.log(levels))])
         return times.clamp(schedule.t_min, start)
-
-
-def _level(schedule: Schedule, t: Tensor | float) -> float:
-    # Infinite where no signal is left, which no clock can tell.
-    alpha, sigma = schedule(t)
-    return min(float(sigma / alpha), 1e8)
 
 
 @dataclass(frozen=True)
@@ -176,123 +172,35 @@ class GaussianResidual(Sampler):
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
     ) -> Iterator[Step]:
-        flow = self._flow(denoise.moments, schedule, max(len(times) - 1, 1))
-        y, past, begin = flow.whitened(x, times[0]), list[Residual](), None
+        flow = self._flow(denoise.moments, schedule, x, max(len(times) - 1, 1))
+        y, past = flow.whitened(x, flow.place(times[0])), list[Residual]()
+        step: tuple[Span, Tensor] | None = None  # the one that led here, and y where it began
         if flow.starts_far(times):
-            yield Step(times[0], x, flow.gaussian(y, x, times[0]))
+            yield Step(times[0], x, flow.gaussian(y, flow.place(times[0])))
             times = times[1:]
             past = [(flow.clock(times[0], BEFORE), torch.zeros_like(y))]
         for t, s in zip(times, [*times[1:], None], strict=True):
-            x = flow.state(y, x, t)
+            place = flow.place(t)
+            x = flow.state(y, place)
             x0 = denoise(x, t)
-            past = [(flow.clock(t), flow.residual(y, x0, t)), *past][: self.order]
-            if begin is not None:
-                y = begin[1] + flow.integral(begin[0], past[0][0], past)
-            begin = (past[0][0], y)
+            past = [(flow.clock(t), flow.residual(y, x0, place)), *past][: self.order]
+            if step is not None:
+                y = flow.along(*step, past)
             if s is not None:
                 yield Step(t, x, x0)
-                y = y + flow.integral(past[0][0], flow.clock(s), past)
+                step = (flow.span(past[0][0], flow.clock(s)), y)
+                y = flow.along(*step, past)
         if self.final == "integrate":
             # The last stretch is long in τ: a parabola would be drawn out too far.
-            y = y + flow.integral(past[0][0], flow.end, past[:2])
-            x0 = flow.clean(y, x)
+            y = flow.along(flow.span(past[0][0], flow.end), y, past[:2])
+            x0 = flow.clean(y)
         yield Step(times[-1], x, x0)
 
-    def _flow(self, moments: Moments | None, schedule: Schedule, n: int) -> _Flow:
+    def _flow(self, moments: Moments | None, schedule: Schedule, x: Tensor, n: int) -> GaussianFlow:
         if moments is None:
             raise InputError(
                 "gaussian-residual needs the mean and covariance of the data, which this model does "
                 "not have; dpm++ needs none"
             )
         offset = RULES[self.rule].numbers(n)[2] if self.offset is None else self.offset
-        return _Flow(schedule, moments, (offset * moments.sigma_data) ** 2)
-
-
-@dataclass(frozen=True, eq=False)
-class _Flow:
-    """The flow of a Gaussian with the data's moments, and what the data add to it."""
-
-    schedule: Schedule
-    moments: Moments
-    c: float
-
-    @property
-    def end(self) -> float:
-        """τ where no noise is left."""
-        return -0.5 * math.log(self.c)
-
-    def clock(self, t: Tensor, times: float = 1.0) -> float:
-        """τ at so many times the noise level of t."""
-        return -0.5 * math.log((times * _level(self.schedule, t)) ** 2 + self.c)
-
-    def starts_far(self, times: Tensor) -> bool:
-        """Whether the first interval has nothing to look at."""
-        if len(times) < 2:
-            return False
-        far = _level(self.schedule, times[0]) > REACH * self.moments.sigma_data
-        return far or bool(times[0] == times[1])
-
-    def whitened(self, x: Tensor, t: Tensor) -> Tensor:
-        """y, shape (B, D)."""
-        alpha, _ = self.schedule(t)
-        mean, scale = self._gaussian(t)
-        return (self.moments.basis.coordinates(x) - self._for(float(alpha) * mean, x)) / self._for(
-            scale, x
-        )
-
-    def state(self, y: Tensor, like: Tensor, t: Tensor) -> Tensor:
-        """x from y."""
-        alpha, _ = self.schedule(t)
-        mean, scale = self._gaussian(t)
-        return self.moments.basis.samples(
-            self._for(float(alpha) * mean, y) + self._for(scale, y) * y, like
-        )
-
-    def gaussian(self, y: Tensor, like: Tensor, t: Tensor) -> Tensor:
-        """x̂₀ᴳ."""
-        return self.moments.basis.samples(self._clean_mean(y, t), like)
-
-    def clean(self, y: Tensor, like: Tensor) -> Tensor:
-        """x where no noise is left."""
-        mean, variances = self.moments.mean, self.moments.variances
-        return self.moments.basis.samples(
-            self._for(mean, y) + self._for(variances.sqrt(), y) * y, like
-        )
-
-    def residual(self, y: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """f, shape (B, D)."""
-        apart = self.moments.basis.coordinates(x0) - self._clean_mean(y, t)
-        return (1 + self.c / _level(self.schedule, t) ** 2) * apart
-
-    def integral(self, begin: float, end: float, past: Sequence[Residual]) -> Tensor:
-        """∫ P(τ)/√(Λ + u²) dτ with P the polynomial through the residuals, shape (B, D)."""
-        nodes, weights = gauss_legendre(NODES)
-        tau = begin + (end - begin) * nodes
-        u2 = (torch.exp(-2 * tau) - self.c).clamp(min=0)
-        decay = (
-            (end - begin)
-            * weights[:, None, None]
-            / torch.sqrt(self.moments.variances + u2[:, None, None])
-        )  # (nodes, K, D)
-        total = torch.zeros_like(past[0][1])
-        for j, (at, f) in enumerate(past):
-            basis = torch.ones_like(tau)
-            for other, _ in [*past[:j], *past[j + 1 :]]:
-                basis = basis * (tau - other) / (at - other)
-            total += self._for((basis @ decay.flatten(1)).reshape(decay.shape[1:]), f) * f
-        return total
-
-    def _gaussian(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """m and √(α² Λ + σ²), shape (K, D)."""
-        alpha, sigma = self.schedule(t)
-        return self.moments.mean, torch.sqrt(alpha**2 * self.moments.variances + sigma**2)
-
-    def _clean_mean(self, y: Tensor, t: Tensor) -> Tensor:
-        """Coordinates of x̂₀ᴳ: m + α Λ/√(α² Λ + σ²) y."""
-        alpha, _ = self.schedule(t)
-        mean, scale = self._gaussian(t)
-        return self._for(mean, y) + self._for(alpha * self.moments.variances / scale, y) * y
-
-    def _for(self, values: Tensor, like: Tensor) -> Tensor:
-        """Each sample's row of values (K, D), in the dtype and on the device of ``like``."""
-        return values[self.moments.row].to(like)
+        return gaussian_flow(schedule, moments, (offset * moments.sigma_data) ** 2, x)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import noise_from
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformLogSNR
+from scorefield.samplers.linear import Mean, half_log_snr, levels, noise_at
 from scorefield.samplers.multistep import noise_step
 from scorefield.samplers.noise import Noise
 
@@ -58,7 +57,7 @@ class SingleStepDPMSolver(Sampler):
             if self.order == 1 or schedule(t)[0] == 0:
                 x = posterior_step(schedule, x, x0, t, s, 0.0, noise)
             else:
-                eps = noise_from(schedule, x, x0, t)
+                eps = noise_at(schedule, x, x0, t)
                 stages = _second if self.order == 2 else _third
                 x = stages(denoise, schedule, x, eps, t, s)
         yield Step(times[-1], x, denoise(x, times[-1]))
@@ -74,19 +73,19 @@ def _second(
     denoise: Denoise, schedule: Schedule, x: Tensor, eps: Tensor, t: Tensor, s: Tensor
 ) -> Tensor:
     middle = _part(schedule, t, s, 0.5)
-    guess = noise_step(schedule, x, eps, t, middle)
-    eps = noise_from(schedule, guess, denoise(guess, middle), middle)
-    return noise_step(schedule, x, eps, t, s)
+    guess = noise_step(schedule, x, Mean([1.0], [eps]), t, middle)
+    eps = noise_at(schedule, guess, denoise(guess, middle), middle)
+    return noise_step(schedule, x, Mean([1.0], [eps]), t, s)
 
 
 def _third(
     denoise: Denoise, schedule: Schedule, x: Tensor, eps: Tensor, t: Tensor, s: Tensor
 ) -> Tensor:
     near, far = _part(schedule, t, s, 1 / 3), _part(schedule, t, s, 2 / 3)
-    guess = noise_step(schedule, x, eps, t, near)
-    change = noise_from(schedule, guess, denoise(guess, near), near) - eps
+    guess = noise_step(schedule, x, Mean([1.0], [eps]), t, near)
+    change = noise_at(schedule, guess, denoise(guess, near), near) - eps
     guess = _bent(schedule, x, eps, 2.0 * change, t, far)
-    change = noise_from(schedule, guess, denoise(guess, far), far) - eps
+    change = noise_at(schedule, guess, denoise(guess, far), far) - eps
     return _bent(schedule, x, eps, 1.5 * change, t, s)
 
 
@@ -94,6 +93,7 @@ def _bent(
     schedule: Schedule, x: Tensor, eps: Tensor, change: Tensor, t: Tensor, s: Tensor
 ) -> Tensor:
     """A step with a noise that changes by ``change`` in proportion to λ on the way to s."""
-    _, sigma = schedule(s)
-    h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2
-    return noise_step(schedule, x, eps, t, s) - expand(sigma * (torch.expm1(h) / h - 1), x) * change
+    _, sigma = levels(schedule, s)
+    h = half_log_snr(schedule, s) - half_log_snr(schedule, t)
+    straight = noise_step(schedule, x, Mean([1.0], [eps]), t, s)
+    return straight - sigma * (math.expm1(h) / h - 1) * change
