@@ -79,14 +79,38 @@ def test_residual_grid_is_its_rule():
 
 
 def test_rule_for_networks():
-    """u₁ = 4 σ_data n and u_n = 1.75 σ_data/n; the offset 1.5 (5/n)^1.5 is that given as a number."""
+    """u₁ = 5 σ_data n and u_n = 0.35 σ_data (5/n)^1.3, and as many levels between any two as A says."""
     path, n = VE(0.002, 80.0), 10
     times = ResidualGrid(rule="network").times(path, n, 1.0, 0.6)
-    assert np.allclose([level(path, t) for t in times[1:]], np.geomspace(24, 0.105, n), rtol=1e-10)
+    levels = np.array([level(path, t) for t in times[1:]])
+    ends = (5 * 10 * 0.6, 0.35 * 0.6 * 0.5**1.3)
+    assert np.allclose(levels[[0, -1]], ends, rtol=1e-10)
+
+    def density(z):
+        return 1 + 1.0 * np.exp(-((z - np.log(4 * 0.6)) ** 2) / (2 * 0.8**2))
+
+    between = [quad(density, np.log(b), np.log(a))[0] for a, b in pairwise(levels)]
+    assert np.allclose(between, np.mean(between), rtol=1e-4)
+
+
+def test_crowding_grows_with_evaluations_up_to_2():
+    path = VE(0.002, 80.0)
+
+    def times(n, **options):
+        return ResidualGrid(rule="network", **options).times(path, n, 1.0, 0.6)
+
+    for n, crowding in ((5, 0.5), (15, 1.5), (20, 2), (60, 2)):
+        assert torch.equal(times(n), times(n, crowding=crowding))
+        assert not torch.equal(times(n), times(n, crowding=crowding - 0.1))
+
+
+def test_rules_that_are_not_there_are_refused():
     with pytest.raises(InputError, match="rule"):
         ResidualGrid(rule="networks")
     with pytest.raises(InputError, match="rule"):
         GaussianResidual(rule="networks")
+    with pytest.raises(InputError, match="crowding must be above -1, got -1"):
+        ResidualGrid(crowding=-1)
 
 
 def test_offset_for_networks(mixture, normal):

@@ -54,7 +54,8 @@ def calibrate_run(
         words += ["sampler.rule=network", "sampler.grid.rule=network"]
     else:
         words += [f"sampler.offset={best.offset:.4g}"]
-        words += [f"sampler.grid.{key}={getattr(best.grid, key):.4g}" for key in ("first", "last")]
+        fitted = ("first", "last", "crowding")
+        words += [f"sampler.grid.{key}={getattr(best.grid, key):.4g}" for key in fitted]
     say(
         f"error {found.error:.4g} on noise that the search has not seen, {found.before:.4g} by the rule\n"
         f"use: scorefield sample {run} --sampler gaussian-residual --steps {steps} {' '.join(words)}",

@@ -1,4 +1,4 @@
-"""Fit the Gaussian-residual sampler's three numbers to a model, once, for a number of evaluations."""
+"""Fit the Gaussian-residual sampler's four numbers to a model, once, for a number of evaluations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from scorefield.core.denoisers import Denoiser
 from scorefield.errors import InputError
 from scorefield.samplers.base import sample
-from scorefield.samplers.residual import RULES, GaussianResidual, ResidualGrid
+from scorefield.samplers.residual import RULES, GaussianResidual, Numbers, ResidualGrid
 
 TEACHER = 80  # evaluations of the walk that is taken for the truth
 FACTOR = 1.6  # by which a number is changed at first
@@ -43,7 +43,7 @@ def calibrate(
     sampler: GaussianResidual | None = None,
     **cond: Tensor | None,
 ) -> Iterator[Calibration]:
-    """Search for the first and last noise level and the offset that a model is best sampled with.
+    """Search for the levels and the offset that a model is best sampled with: the four `Numbers` of a rule.
 
     Each number in turn is raised and lowered by a factor, which shrinks when nothing helps. Half of the
     samples lead the search; by the other half its result is kept, or else the sampler as it came.
@@ -77,15 +77,15 @@ def _search(
     ends = sample(denoiser, x, sampler, TEACHER, **cond)
     seen = torch.arange(len(x)) % 2 == 0
 
-    def error(numbers: tuple[float, ...], part: Tensor) -> float:
+    def error(factors: tuple[float, ...], part: Tensor) -> float:
         chosen: dict[str, Any] = {
             name: None if value is None else value[part] for name, value in cond.items()
         }
-        got = sample(denoiser, x[part], _with(sampler, numbers), steps, **chosen)
+        got = sample(denoiser, x[part], _with(sampler, factors), steps, **chosen)
         # The mean of distances, not of their squares: a few that end in another mode would rule.
         return float((got - ends[part]).flatten(1).square().mean(1).sqrt().mean())
 
-    best: tuple[float, ...] = RULES[sampler.rule].numbers(steps)
+    best = _factors(RULES[sampler.rule].numbers(steps))
     least, before, factor = error(best, seen), error(best, ~seen), FACTOR
     for turn in range(ROUNDS):
         improved = False
@@ -102,6 +102,11 @@ def _search(
         yield Calibration(kept, min(after, before), before, (turn + 1) / ROUNDS)
 
 
-def _with(sampler: GaussianResidual, numbers: tuple[float, ...]) -> GaussianResidual:
-    first, last, offset = numbers
-    return replace(sampler, grid=ResidualGrid(first, last), offset=offset)
+def _factors(numbers: Numbers) -> tuple[float, ...]:
+    """What a search multiplies: of the crowding A, 1 + A, the density in the middle."""
+    return (numbers.first, numbers.last, numbers.offset, 1 + numbers.crowding)
+
+
+def _with(sampler: GaussianResidual, factors: tuple[float, ...]) -> GaussianResidual:
+    first, last, offset, density = factors
+    return replace(sampler, grid=ResidualGrid(first, last, density - 1), offset=offset)

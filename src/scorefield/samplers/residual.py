@@ -6,9 +6,10 @@ the denoiser says beyond it, which vanishes at both ends: where all looks Gaussi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,46 +35,72 @@ RuleName = Literal["exact", "network"]
 Final = Literal["integrate", "denoise"]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """The numbers that n evaluations want, in units of σ_data, as powers of n/5.
+class Numbers(NamedTuple):
+    """What n evaluations want, in units of σ_data.
 
     Arguments:
-        first: u₁ for n = 5.
-        growth: the power that it grows with.
-        last: n u_n.
-        offset: √c for large n.
-        share: what is added to it for n = 5.
-        decay: the power that this falls with.
+        first: u₁.
+        last: u_n.
+        offset: √c.
+        crowding: A, how much denser the levels lie in the middle than at the ends.
     """
 
     first: float
-    growth: float
     last: float
+    offset: float
+    crowding: float
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`Numbers` as powers of n/5.
+
+    Arguments:
+        first: u₁ for n = 5, which grows with the first power.
+        last: u_n for n = 5.
+        fall: the power that it falls with.
+        offset: √c for large n.
+        share: what is added to it for n = 5.
+        decay: the power that this falls with.
+        crowding: A for n = 5, which grows with the first power, to 2 at most.
+    """
+
+    first: float
+    last: float
+    fall: float
     offset: float
     share: float
     decay: float
+    crowding: float
 
-    def numbers(self, n: int) -> tuple[float, float, float]:
-        """u₁, u_n and √c."""
-        first, last = self.first * (n / 5) ** self.growth, self.last / n
-        return first, last, self.offset + self.share * (5 / n) ** self.decay
+    def numbers(self, n: int) -> Numbers:
+        """Those for n evaluations."""
+        return Numbers(
+            self.first * n / 5,
+            self.last * (5 / n) ** self.fall,
+            self.offset + self.share * (5 / n) ** self.decay,
+            min(self.crowding * n / 5, CROWDED),
+        )
 
 
-# A network is no exact denoiser where noise is high, so that its flow must be looked at further out.
+# A network is no exact denoiser where noise is high, so that its flow must be looked at further out, and
+# what it says changes fastest where it settles on what the sample is to be: there levels lie closer.
 RULES: dict[str, Rule] = {
-    "exact": Rule(first=5.5, growth=1.0, last=1.1, offset=0.05, share=0.6, decay=1.0),
-    "network": Rule(first=20.0, growth=1.0, last=1.75, offset=0.0, share=1.5, decay=1.5),
+    "exact": Rule(5.5, last=0.22, fall=1.0, offset=0.05, share=0.6, decay=1.0, crowding=0.0),
+    "network": Rule(25.0, last=0.35, fall=1.3, offset=0.0, share=1.5, decay=1.5, crowding=0.5),
 }
+CROWDED = 2.0
+MIDDLE, WIDTH = 4.0, 0.8  # where levels lie closer, in units of σ_data, and its deviation in log u
+POINTS = 1024
 
 
 @dataclass(frozen=True)
 class ResidualGrid(Grid):
     """Noise levels where the data differ from a Gaussian, after the start.
 
-        u_i = u₁ (u_n/u₁)^((i-1)/(n-1)),   u = σ/α
-        exact:    u₁ = 1.1 σ_data n,         u_n = 1.1 σ_data/n
-        network:  u₁ = 4 σ_data n,           u_n = 1.75 σ_data/n
+        n levels u = σ/α from u₁ to u_n, in log u of density 1 + A exp(-log²(u/4σ_data)/(2·0.8²))
+        exact:    u₁ = 1.1 σ_data n,   u_n = 1.1 σ_data/n,             A = 0: even ratios
+        network:  u₁ = 5 σ_data n,     u_n = 0.35 σ_data (5/n)^1.3,    A = min(n/10, 2)
 
     It has n + 1 times: the first interval, from the start to u₁, is crossed in closed form. A start that
     is not far out is u₁ itself.
@@ -81,38 +108,52 @@ class ResidualGrid(Grid):
     Arguments:
         first: u₁/σ_data; by the rule if not given.
         last: u_n/σ_data; by the rule if not given.
+        crowding: A, above -1; by the rule if not given.
         rule: 'exact' for denoisers that are, 'network' for trained ones.
 
-    Reference: our own; Lu et al. 2022, DPM-Solver, section 3.3, for the spacing. arXiv:2206.00927
+    Reference: our own; Lu et al. 2022, DPM-Solver, section 3.3, for even ratios. arXiv:2206.00927
     """
 
     first: float | None = None
     last: float | None = None
+    crowding: float | None = None
     rule: RuleName = "exact"
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise unknown("rule", self.rule, RULES)
-        for name in ("first", "last"):
+        for name, least in (("first", 0), ("last", 0), ("crowding", -1)):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be above 0, got {value}")
+            if value is not None and not value > least:
+                raise InputError(f"{name} must be above {least}, got {value}")
 
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
     ) -> Tensor:
         check_request(schedule, n, start)
         highest, lowest = (level(schedule, as_time(t)) for t in (start, schedule.t_min))
-        first, last, _ = RULES[self.rule].numbers(n)
-        first = sigma_data * (first if self.first is None else self.first)
+        rule = RULES[self.rule].numbers(n)
+        first = sigma_data * (rule.first if self.first is None else self.first)
         if highest <= max(first, REACH * sigma_data):
             first = highest
-        last = max(lowest, sigma_data * (last if self.last is None else self.last))
+        last = max(lowest, sigma_data * (rule.last if self.last is None else self.last))
         last = min(last, max(lowest, first / 2))
-        ramp = torch.linspace(0, 1, n, dtype=torch.float64)
-        levels = first * (last / first) ** ramp
+        crowding = rule.crowding if self.crowding is None else self.crowding
+        levels = _crowded(n, first, last, MIDDLE * sigma_data, crowding)
         times = torch.cat([torch.ones(1), schedule.time(-2 * torch.log(levels))])
         return times.clamp(schedule.t_min, start)
+
+
+def _crowded(n: int, first: float, last: float, middle: float, crowding: float) -> Tensor:
+    """n levels between two, both included, of which more lie around the middle."""
+    way = torch.linspace(math.log(first), math.log(last), POINTS, dtype=torch.float64)
+    bell = torch.erf((way - math.log(middle)) / (WIDTH * math.sqrt(2)))
+    passed = way + crowding * WIDTH * math.sqrt(math.pi / 2) * bell  # the integral of the density
+    passed = (passed - passed[0]) / (passed[-1] - passed[0])
+    wanted = torch.linspace(0, 1, n, dtype=torch.float64)
+    after = torch.searchsorted(passed, wanted).clamp(1, POINTS - 1)
+    share = (wanted - passed[after - 1]) / (passed[after] - passed[after - 1])
+    return torch.exp(torch.lerp(way[after - 1], way[after], share))
 
 
 @dataclass(frozen=True)
@@ -202,5 +243,5 @@ class GaussianResidual(Sampler):
                 "gaussian-residual needs the mean and covariance of the data, which this model does "
                 "not have; dpm++ needs none"
             )
-        offset = RULES[self.rule].numbers(n)[2] if self.offset is None else self.offset
+        offset = RULES[self.rule].numbers(n).offset if self.offset is None else self.offset
         return gaussian_flow(schedule, moments, (offset * moments.sigma_data) ** 2, x)
