@@ -21,6 +21,7 @@ from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.moments import Moments
 from scorefield.core.schedules import Schedule
+from scorefield.core.sde import transition
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.linear import combined, levels
 from scorefield.samplers.noise import Noise, seeded
@@ -140,13 +141,13 @@ def posterior_step(
         arXiv:2010.02502
     """
     (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(schedule, t), levels(schedule, s)
-    between = max(sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2, 0.0)
-    spread = min(eta * sigma_s / sigma_t * math.sqrt(between), sigma_s)
-    share = math.sqrt(sigma_s**2 - spread**2) / sigma_t
-    numbers, tensors = [share, alpha_s - share * alpha_t], [x, x0]
+    spread = 0.0
     if eta > 0:
-        numbers, tensors = [*numbers, spread], [*tensors, noise(x)]
-    return combined(numbers, tensors)
+        _, between = transition(schedule, s, t)
+        spread = min(eta * sigma_s / sigma_t * math.sqrt(between), sigma_s)
+    share = math.sqrt(sigma_s**2 - spread**2) / sigma_t
+    mean = combined([share, alpha_s - share * alpha_t], [x, x0])
+    return mean.add_(noise(x), alpha=spread) if eta > 0 else mean
 
 
 def trajectory(
