@@ -136,3 +136,9 @@ def test_chain_tends_to_vp():
 def test_impossible_chains_are_refused(steps, betas):
     with pytest.raises(InputError, match=r"must|were given"):
         DDPM(steps, betas)
+
+
+@pytest.mark.parametrize("settings", [{"first": -1e-4}, {"last": 1.0}, {"last": math.nan}])
+def test_quadratic_betas_have_roots(settings):
+    with pytest.raises(InputError, match=f"{next(iter(settings))} must lie between 0 and 1"):
+        QuadraticBetas(**settings)

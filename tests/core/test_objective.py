@@ -11,7 +11,7 @@ from scorefield.core.couplings import Independent
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.objective import NULL_LABEL, Objective
 from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
-from scorefield.core.schedules import VE, VP, Flow
+from scorefield.core.schedules import VE, VP, Cosine, Flow
 from scorefield.core.times import (
     KnotTimes,
     LogitNormalTimes,
@@ -227,3 +227,11 @@ def test_loss_is_weight_times_squared_error(normal, label):
 def test_impossible_settings_are_refused(kind, settings):
     with pytest.raises(InputError, match=rf"{next(iter(settings))} must"):
         kind(**settings)
+
+
+@pytest.mark.parametrize("path", [Flow(), Cosine()], ids=repr)
+def test_the_weight_of_the_likelihood_is_finite_where_no_signal_is_left(path):
+    """It goes to its limit: the weight just before the end is next to that at the end."""
+    near = torch.tensor([1 - 1e-7, 1.0], dtype=torch.float64)
+    before, end = Likelihood()(path, EDM(0.5), near)
+    assert float(end) == pytest.approx(float(before), abs=1e-5)

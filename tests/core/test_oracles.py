@@ -235,3 +235,13 @@ def test_impossible_mixtures_are_refused(weights, means, covariances, words):
 def test_a_data_set_needs_a_point():
     with pytest.raises(InputError, match="at least 1 point"):
         EmpiricalDenoiser(VP(), torch.zeros(0, 2))
+
+
+def test_data_without_spread_have_no_moments(normal):
+    """Only what asks for moments must refuse them: the denoiser itself is exact."""
+    x = normal(3, 2)
+    still = GaussianDenoiser(VP(), torch.ones(2), torch.zeros(2, 2))
+    same = EmpiricalDenoiser(VP(), torch.ones(5, 2, dtype=torch.float64))
+    for denoiser in (still, same):
+        assert denoiser.moments is None
+        assert torch.allclose(denoiser(x, torch.tensor(0.5)), torch.ones(3, 2).double())

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from scorefield.core.denoisers import Denoiser
+from scorefield.core.moments import Moments, PrincipalBasis
 from scorefield.core.oracles import GaussianDenoiser
 from scorefield.core.schedules import VE, VP
 from scorefield.errors import InputError
@@ -73,3 +74,17 @@ def test_equal_spreads_give_a_gaussian_beyond_the_conditional_mean(normal):
 def test_a_scale_must_be_finite(two):
     with pytest.raises(InputError, match="scale must be a finite number, got inf"):
         CFG(two, float("inf"))
+
+
+def test_no_guidance_has_the_moments_of_all_data(labelled):
+    """w = 0 is the unconditional model, so its moments know no classes."""
+    denoiser = labelled(VP())
+    means, variances = torch.tensor([[-0.5], [0.5], [0.0]]), torch.tensor([[1.0], [2.0], [3.0]])
+    basis = PrincipalBasis(torch.eye(1))
+    denoiser.moments = Moments(basis, means.double(), variances.double(), torch.tensor([2]))
+    label = torch.tensor([0, 1, -1])
+    whole = CFG(denoiser, 0).moments.given(label)
+    assert whole.variances[whole.row].flatten().unique().tolist() == [3.0]
+    led = CFG(denoiser, 2).moments.given(label)
+    assert led.variances[led.row].flatten().tolist() == [1.0, 2.0, 3.0]
+    assert led.mean[led.row].flatten().tolist() == [-1.0, 1.0, 0.0]

@@ -12,7 +12,7 @@ from scorefield.samplers.base import sample
 from scorefield.samplers.calibration import calibrate
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import UniformLogSNR
-from scorefield.samplers.residual import GaussianResidual
+from scorefield.samplers.residual import GaussianResidual, ResidualGrid
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +80,12 @@ def test_impossible_requests_are_refused(line):
     with pytest.raises(InputError, match="steps must be at least 2, got 1"):
         calibrate(data, x, 1)
     assert math.isfinite(next(iter(calibrate(data, x[:4], 2))).error)
+
+
+def test_before_is_the_error_of_the_sampler_as_it_came(line):
+    data, x, _ = line
+    own = GaussianResidual(ResidualGrid(first=3.0), offset=0.2)
+    last = list(calibrate(data, x[:40], 5, own))[-1]
+    ends = sample(data, x[:40], own, 80)
+    apart = (sample(data, x[1:40:2], own, 5) - ends[1::2]).abs().mean()
+    assert last.before == pytest.approx(float(apart))

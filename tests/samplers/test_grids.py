@@ -8,6 +8,7 @@ import torch
 
 from scorefield.core.ddpm import DDPM
 from scorefield.core.schedules import VE, VP, Cosine, Flow
+from scorefield.core.times import UniformLogSNRTimes
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Given, Karras, Knots, Quadratic, UniformLogSNR, UniformTime
 
@@ -161,3 +162,17 @@ def test_given_times_fit_the_walk():
         Given((1.0, 0.0001)).times(VP(), 2)
     with pytest.raises(InputError, match="steps must be at least 1"):
         given.times(VP(), 0)
+
+
+def test_a_path_with_much_noise_is_walked_from_its_start():
+    """σ/α = 348 is above where paths without signal are cut off, and is still a level."""
+    levels = log_ratio(VE(0.01, 348.0), UniformLogSNR().times(VE(0.01, 348.0), 10))
+    assert np.allclose(np.diff(levels), np.log(0.01 / 348) / 9, atol=1e-9)
+    u = torch.tensor([1 - 1e-9], dtype=torch.float64)
+    assert float(UniformLogSNRTimes()(VE(0.01, 348.0), u)) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("path", "count"), [(DDPM(100), 1000), (VP(), 2000)], ids=repr)
+def test_knots_of_a_longer_chain_are_refused(path, count):
+    with pytest.raises(InputError, match=f"count must be at most {round(1 / path.t_min)} on this"):
+        Knots(count).times(path, 5)

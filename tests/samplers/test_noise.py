@@ -105,3 +105,8 @@ def test_unseeded_noise_is_one_draw_of_its_generator():
     for dtype in (torch.float64, torch.float32):
         draw = torch.randn(4, 2, generator=expected, dtype=dtype)
         assert torch.equal(noise(torch.zeros(4, 2, dtype=dtype)), draw)
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), DDIM(eta=1.0)], ids=repr)
+def test_no_samples_are_none(points, sampler):
+    assert sample(points(VP()), (0, 2), sampler, 3).shape == (0, 2)

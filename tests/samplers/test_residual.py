@@ -13,7 +13,9 @@ from scorefield.core.moments import Moments, white_moments
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Flow
 from scorefield.errors import InputError
+from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample, trajectory
+from scorefield.samplers.correctors import UniPC
 from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR
@@ -295,3 +297,29 @@ def test_pictures_in_a_cosine_basis(normal):
     alpha, sigma = path(1.0)
     expected = 0.2 + (x - alpha * 0.2) * 0.5 / torch.sqrt(alpha**2 * 0.25 + sigma**2)
     assert torch.allclose(sample(denoiser, x, GaussianResidual(), 1), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("path", [VP(), Flow(), VE(0.01, 157.4)], ids=repr)
+def test_it_starts_from_anywhere(path, mixture, normal):
+    """A start that is the first level is that to the bit, wherever rounding puts it."""
+    x, denoiser = normal(2, 2), mixture(path)
+    for start in np.linspace(0.02, 0.6, 59):
+        assert sample(denoiser, x, GaussianResidual(), 10, start=float(start)).isfinite().all()
+
+
+@pytest.mark.parametrize("sampler", [DPMSolverPP, UniPC, DDIM])
+@pytest.mark.parametrize("start", [1.0, 0.17])
+def test_its_grid_serves_other_samplers(sampler, start, mixture, normal):
+    """On a path without far noise the start is the first level, and is visited once."""
+    path = VE(0.01, 20.0)
+    denoiser, grid = mixture(path), ResidualGrid()
+    x = path.sigma(at(start)) * normal(3, 2)
+    steps = list(trajectory(denoiser, x, sampler(grid), 60, start=start))
+    assert len(steps) == 60
+    fine = sample(denoiser, x, Heun(UniformLogSNR()), 400, start=start)
+    assert (steps[-1].x0 - fine).abs().max() < 0.3
+
+
+def test_the_first_level_lies_on_the_path():
+    with pytest.raises(InputError, match=r"first must be above 0\.02 on this schedule, got 0\.001"):
+        ResidualGrid(first=0.001).times(VE(0.01, 20.0), 5, 1.0, 0.5)

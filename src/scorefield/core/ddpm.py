@@ -69,6 +69,11 @@ class QuadraticBetas(Betas):
     first: float = 1e-4
     last: float = 0.02
 
+    def __post_init__(self) -> None:
+        for name in ("first", "last"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+
     def values(self, steps: int) -> Tensor:
         return _ramp(math.sqrt(self.first), math.sqrt(self.last), steps) ** 2
 

@@ -150,9 +150,15 @@ class Moments:
     def led(self, scale: float) -> Moments:
         """Those of each class under classifier-free guidance: the mean m + w (m_c - m), the class's spread.
 
+        At w = 0 they are those of all data, whatever the class.
+
         Arguments:
             scale: w.
         """
+        if scale == 0:
+            return replace(
+                self, mean=self.mean[-1:], variances=self.variances[-1:], row=torch.tensor([0])
+            )
         return replace(self, mean=self.mean[-1] + scale * (self.mean - self.mean[-1]))
 
     def tensors(self) -> dict[str, Tensor]:

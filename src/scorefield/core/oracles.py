@@ -12,11 +12,16 @@ import torch
 from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
-from scorefield.core.moments import moments_of
+from scorefield.core.moments import Moments, moments_of
 from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError
 
 COVARIANCE = 1024  # numbers in a sample up to which a finite data set's covariance is computed
+
+
+def _moments(mean: Tensor, covariance: Tensor) -> Moments | None:
+    """Those of the data; none where they do not spread, as no sampler can use them then."""
+    return moments_of(mean, covariance) if bool(covariance.trace() > 0) else None
 
 
 class MixtureDenoiser(Denoiser):
@@ -51,7 +56,7 @@ class MixtureDenoiser(Denoiser):
         if not bool((weights > 0).all()):
             raise InputError(f"weights must be positive, got {weights.tolist()}")
         variances, basis = torch.linalg.eigh(covariances.double())
-        if not bool((variances > -1e-9 * variances.abs().amax()).all()):
+        if not bool((variances >= -1e-9 * variances.abs().amax()).all()):
             raise InputError(
                 f"covariances must be positive semi-definite, got an eigenvalue {variances.min():g}"
             )
@@ -63,7 +68,7 @@ class MixtureDenoiser(Denoiser):
         mean = shares @ means
         within = torch.einsum("k,kde->de", shares, covariances.double())
         between = torch.einsum("k,kd,ke->de", shares, means - mean, means - mean)
-        self.moments = moments_of(mean, within + between)
+        self.moments = _moments(mean, within + between)
 
     def _centred(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x in each component's eigenbasis and its variances there, (B, K, D); α as (B, 1, 1)."""
@@ -181,7 +186,7 @@ class EmpiricalDenoiser(Denoiser):
         if len(data) > 1 and data[0].numel() <= COVARIANCE:
             flat = data.double().flatten(1)
             covariance = torch.cov(flat.T, correction=0).reshape(flat.shape[1], flat.shape[1])
-            self.moments = moments_of(flat.mean(0), covariance)
+            self.moments = _moments(flat.mean(0), covariance)
 
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
         share = torch.softmax(self._log_kernels(x, as_time(t)), dim=1)

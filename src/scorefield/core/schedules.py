@@ -18,6 +18,7 @@ from scorefield.errors import InputError
 
 # log-SNR at which a path with α(1) = 0 is cut off where a finite number is needed: σ/α = 148, as in VP.
 LOG_SNR_FLOOR = -10.0
+NO_SIGNAL = -15.0  # log-SNR below which a path is taken to have none left: σ/α above 1,800
 
 
 def as_time(t: Tensor | float) -> Tensor:
@@ -62,6 +63,11 @@ class Schedule(ABC):
         """log α²/σ², decreasing in t; infinite where α or σ is 0."""
         alpha, sigma = self(t)
         return 2 * (torch.log(alpha) - torch.log(sigma))
+
+    def noisy_log_snr(self, t: Tensor | float) -> Tensor:
+        """log-SNR of a time near t = 1, or -10 where no signal is left."""
+        found = self.log_snr(t)
+        return torch.where(found < NO_SIGNAL, LOG_SNR_FLOOR, found)
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         """The time of a log-SNR, the inverse of `log_snr`, held to [0, 1]; by bisection."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
+from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 
 
@@ -145,14 +145,14 @@ class LogitNormalTimes(FixedTimes):
 class UniformLogSNRTimes(FixedTimes):
     """Every log-SNR alike, between the ends of the schedule.
 
-        log-SNR ~ U[log-SNR(1), log-SNR(t_min)]
+        log-SNR ~ U[log-SNR(1), log-SNR(t_min)],   from -10 on where no signal is left at 1
 
     Reference: Kingma et al. 2021, Variational Diffusion Models, section 5. arXiv:2107.00630
     """
 
     def __call__(self, schedule: Schedule, u: Tensor) -> Tensor:
         high = schedule.log_snr(schedule.t_min)
-        low = schedule.log_snr(1.0).clamp(min=LOG_SNR_FLOOR)
+        low = schedule.noisy_log_snr(1.0)
         return _usable(schedule, schedule.time(low + (high - low) * (1 - u)))
 
 

@@ -115,16 +115,17 @@ class EDMWeight(Weighting):
 class Likelihood(Weighting):
     """The weight that makes the loss a bound on the negative log-likelihood.
 
-        w = g² α² / (2 σ⁴) c_out²
+        w = g² α² / (2 σ⁴) c_out² = α (α σ' - σ α') / σ³ c_out²
 
     Reference: Song et al. 2021, Maximum Likelihood Training of Score-Based Diffusion Models, eq. 7.
         arXiv:2101.09258
     """
 
     def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
-        alpha, sigma = schedule(t)
+        # The second form: g is infinite where no signal is left, and g α is not.
+        (alpha, sigma), (alpha_rate, sigma_rate) = schedule(t), schedule.rates(t)
         _, out = parameterization.inversion(schedule, t)
-        return (schedule.diffusion(t) * alpha * out / sigma**2) ** 2 / 2
+        return alpha * (alpha * sigma_rate - sigma * alpha_rate) / sigma**3 * out**2
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,18 @@ class Sampler(ABC):
         """What it needs to know besides the denoiser and its schedule; empty for nothing."""
         return ""
 
+    def times(self, schedule: Schedule, n: int, start: float, sigma_data: float) -> Tensor:
+        """The times to visit: those of the grid, each once.
+
+        Arguments:
+            schedule: the path.
+            n: how many times the grid is asked for; at least 1.
+            start: the time to start from, above t_min and up to 1.
+            sigma_data: σ_data.
+        """
+        times = self.grid.times(schedule, n, start, sigma_data)
+        return torch.cat([times[:1], times[1:][times.diff() != 0]])
+
     @abstractmethod
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
@@ -177,7 +189,7 @@ def trajectory(
     schedule = denoiser.schedule
     moments = denoiser.moments
     spread = 1.0 if moments is None else moments.sigma_data
-    times = sampler.grid.times(schedule, steps, start, spread)
+    times = sampler.times(schedule, steps, start, spread)
     count = len(x) if isinstance(x, Tensor) else x[0]
     noise = noise or seeded(0, range(count))
     if not isinstance(x, Tensor):

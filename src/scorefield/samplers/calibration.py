@@ -77,27 +77,27 @@ def _search(
     ends = sample(denoiser, x, sampler, TEACHER, **cond)
     seen = torch.arange(len(x)) % 2 == 0
 
-    def error(factors: tuple[float, ...], part: Tensor) -> float:
+    def error(tried: GaussianResidual, part: Tensor) -> float:
         chosen: dict[str, Any] = {
             name: None if value is None else value[part] for name, value in cond.items()
         }
-        got = sample(denoiser, x[part], _with(sampler, factors), steps, **chosen)
+        got = sample(denoiser, x[part], tried, steps, **chosen)
         # The mean of distances, not of their squares: a few that end in another mode would rule.
         return float((got - ends[part]).flatten(1).square().mean(1).sqrt().mean())
 
     best = _factors(RULES[sampler.rule].numbers(steps))
-    least, before, factor = error(best, seen), error(best, ~seen), FACTOR
+    least, before, factor = error(_with(sampler, best), seen), error(sampler, ~seen), FACTOR
     for turn in range(ROUNDS):
         improved = False
         for place in range(len(best)):
             for change in (factor, 1 / factor):
                 tried = (*best[:place], best[place] * change, *best[place + 1 :])
-                found = error(tried, seen)
+                found = error(_with(sampler, tried), seen)
                 if found < least:
                     best, least, improved = tried, found, True
                     break
         factor = factor if improved else factor**0.5
-        after = error(best, ~seen)
+        after = error(_with(sampler, best), ~seen)
         kept = _with(sampler, best) if after < before else sampler
         yield Calibration(kept, min(after, before), before, (turn + 1) / ROUNDS)
 

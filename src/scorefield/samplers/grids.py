@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
+from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 
 
@@ -49,7 +49,7 @@ def _pinned(schedule: Schedule, times: Tensor, start: float) -> Tensor:
 
 def _log_snr_ends(schedule: Schedule, start: float) -> tuple[Tensor, Tensor]:
     # Where no signal is left the log-SNR is -∞: count from a floor instead, and start at `start`.
-    return schedule.log_snr(start).clamp(min=LOG_SNR_FLOOR), schedule.log_snr(schedule.t_min)
+    return schedule.noisy_log_snr(start), schedule.log_snr(schedule.t_min)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ class Knots(Grid):
         t_i = k_i/N,   k_i whole numbers evenly spaced from N to 1
 
     Arguments:
-        count: N, as in the schedule; n = N visits every knot, more than N is refused.
+        count: N, as in the schedule; n = N visits every knot, more than N is refused, and so are knots
+            below the schedule's t_min, as of a longer chain than it is.
 
     Reference: Ho et al. 2020, Algorithm 2; Song et al. 2021, DDIM, section 4.2, for fewer steps.
         arXiv:2006.11239, arXiv:2010.02502
@@ -135,6 +136,9 @@ class Knots(Grid):
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
     ) -> Tensor:
         check_request(schedule, n, start)
+        if 1 / self.count < schedule.t_min * (1 - 1e-9):
+            most = int(1 / schedule.t_min + 1e-9)
+            raise InputError(f"count must be at most {most} on this schedule, got {self.count}")
         first = torch.floor(torch.tensor(start * self.count + 1e-9, dtype=torch.float64))
         if n > int(first):
             raise InputError(f"steps must be at most {int(first)}, the knots there are, got {n}")

@@ -46,7 +46,7 @@ def seeded(seed: int, indices: Sequence[int]) -> Noise:
         if len(like) != len(generators):
             raise InputError(f"noise for {len(generators)} samples was asked for {len(like)}")
         rows = [torch.randn(like.shape[1:], generator=g, dtype=like.dtype) for g in generators]
-        return torch.stack(rows).to(like.device)
+        return torch.stack(rows).to(like.device) if rows else torch.empty_like(like)
 
     return noise
 

@@ -103,10 +103,10 @@ class ResidualGrid(Grid):
         network:  u₁ = 5 σ_data n,     u_n = 0.35 σ_data (5/n)^1.3,    A = min(n/10, 2)
 
     It has n + 1 times: the first interval, from the start to u₁, is crossed in closed form. A start that
-    is not far out is u₁ itself.
+    is not far out is u₁ itself, and stands twice.
 
     Arguments:
-        first: u₁/σ_data; by the rule if not given.
+        first: u₁/σ_data, above the path's last noise level; by the rule if not given.
         last: u_n/σ_data; by the rule if not given.
         crowding: A, above -1; by the rule if not given.
         rule: 'exact' for denoisers that are, 'network' for trained ones.
@@ -134,14 +134,20 @@ class ResidualGrid(Grid):
         highest, lowest = (level(schedule, as_time(t)) for t in (start, schedule.t_min))
         rule = RULES[self.rule].numbers(n)
         first = sigma_data * (rule.first if self.first is None else self.first)
-        if highest <= max(first, REACH * sigma_data):
-            first = highest
+        if first <= lowest:
+            least = lowest / sigma_data
+            raise InputError(f"first must be above {least:.3g} on this schedule, got {self.first}")
+        at_once = highest <= max(first, REACH * sigma_data)
+        first = highest if at_once else first
         last = max(lowest, sigma_data * (rule.last if self.last is None else self.last))
         last = min(last, max(lowest, first / 2))
         crowding = rule.crowding if self.crowding is None else self.crowding
         levels = _crowded(n, first, last, MIDDLE * sigma_data, crowding)
         times = torch.cat([torch.ones(1), schedule.time(-2 * torch.log(levels))])
-        return times.clamp(schedule.t_min, start)
+        times = times.clamp(schedule.t_min, start)
+        if at_once:
+            times[1] = times[0]  # to the bit, which the way there and back by log-SNR is not
+        return times
 
 
 def _crowded(n: int, first: float, last: float, middle: float, crowding: float) -> Tensor:
@@ -199,6 +205,9 @@ class GaussianResidual(Sampler):
     @property
     def needs(self) -> str:
         return "moments"
+
+    def times(self, schedule: Schedule, n: int, start: float, sigma_data: float) -> Tensor:
+        return self.grid.times(schedule, n, start, sigma_data)
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3):
