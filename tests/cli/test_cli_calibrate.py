@@ -23,6 +23,7 @@ def test_its_words_are_understood_by_sample(work, run, folder, strict):
     [
         (["points", "--steps", "1"], "steps must be at least 2, got 1"),
         (["points", "-n", "1"], "at least 2 samples, got 1"),
+        (["images", "-n", "-3"], "the number of samples must be at least 1, got -3"),
         (["images", "--label", "77"], "label must lie in 0 to"),
         (["nowhere"], "no model at nowhere"),
     ],

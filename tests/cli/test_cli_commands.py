@@ -289,6 +289,17 @@ def test_guidance(work, run, strict):
         assert np.array_equal(found["images"], load("images").spec.to_arrays(expected))
 
 
+def test_guidance_can_be_left_out(work, run, strict):
+    """Of a model that has some of its own; what is said is what is done."""
+    model = load("images")
+    assert model.sampling.guidance == 1.5
+    plain = model.spec.to_arrays(model.sample(3, guidance=1.0))
+    *_, last = run("sample", "images", "-n", "3", "guidance=null", "-o", "x.npz", "--json")
+    assert strict(last)["guidance"] is None
+    with np.load("x.npz") as found:
+        assert np.array_equal(found["images"], plain)
+
+
 def test_a_model_file_alone(work, run):
     (work / "points" / "model.safetensors").rename("alone.safetensors")
     run("sample", "alone.safetensors", "-n", "2", "-o", "x.npz")

@@ -1,5 +1,7 @@
 """The commands likelihood and latent, through the command line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -148,7 +150,21 @@ def test_interpolations(work, run, digits):
         (["latent", "decode", "points", "points/recipe.json"], "cannot read points/recipe.json"),
         (["latent", "decode", "points", "bad.npz"], "bad.npz has no 'latents'; it has images"),
         (["latent", "decode", "points", "flat.npz"], "the model is for shape (2,), got (3,)"),
+        (["latent", "decode", "points", "words.npz"], "latents must be numbers, got <U"),
+        (["latent", "decode", "points", "scalar.npz"], "scalar.npz holds no codes"),
+        (
+            ["latent", "decode", "points", "told.npz"],
+            "told.npz has labels, and the model knows none",
+        ),
+        (["latent", "decode", "images", "told.npz"], "labels must lie in -1 to 9, got 0 to 10"),
+        (["latent", "decode", "images", "few.npz"], "labels must be 2 whole numbers, got int64 of"),
+        (["latent", "decode", "images", "half.npz"], "labels must be 2 whole numbers, got float64"),
+        (["latent", "decode", "points", "torn.npz"], "cannot read torn.npz"),
         (["latent", "interpolate", "points", "-n", "0"], "number of pairs must be at least 1"),
+        (
+            ["latent", "interpolate", "images", "-n", "-1"],
+            "number of pairs must be at least 1, got -1",
+        ),
         (["latent", "interpolate", "points", "--columns", "1"], "at least 2, got 1"),
         (["latent", "interpolate", "points", "--label", "1"], "knows no labels, got label 1"),
         (["latent", "interpolate", "points", "-n", "99999", "--split", "test"], "test has"),
@@ -157,6 +173,15 @@ def test_interpolations(work, run, digits):
 def test_bad_input_is_one_sentence(work, capsys, words, expected):
     np.savez("bad.npz", images=np.zeros((2, 2)))
     np.savez("flat.npz", latents=np.zeros((2, 3), np.float32))
+    np.savez("words.npz", latents=np.array(["a", "b"]))
+    np.savez("scalar.npz", latents=np.float32(1))
+    z = np.zeros((2, 1, 12, 12))
+    for name, labels in (("told", [0, 10]), ("few", [1]), ("half", [0.5, 1.0])):
+        np.savez(f"{name}.npz", latents=z, labels=np.array(labels))
+    np.savez_compressed("torn.npz", latents=np.arange(4000.0))
+    torn = bytearray(Path("torn.npz").read_bytes())
+    torn[200:260] = bytes(60)
+    Path("torn.npz").write_bytes(torn)
     before = sorted(work.rglob("*"))
     assert main(words) == 2
     out, err = capsys.readouterr()

@@ -143,6 +143,20 @@ def test_codes_between(points):
         between(a, b, 1)
 
 
+def test_data_in_other_units_are_refused(points):
+    """As of a table that has got rows since: its numbers are centred anew."""
+    known = replace(points, recipe=replace(points.recipe, data=Moons(size=20)))
+    moved = replace(known, spec=replace(known.spec, center=(1.0, 1.0)))
+    with pytest.raises(InputError, match=r"not like those .* center is \(\), not \(1.0, 1.0\)"):
+        data_of(moved, "test", 7)
+
+
+def test_a_model_that_always_had_a_label_is_asked_with_one(images):
+    known = replace(images.recipe, objective=replace(images.recipe.objective, drop=0.0))
+    with pytest.raises(InputError, match=r"label must be 'data' .* objective.drop=0"):
+        data_of(replace(images, recipe=known), "train", 3, "none")
+
+
 def test_data_of_a_model(points):
     known = replace(points, recipe=replace(points.recipe, data=Moons(size=20)))
     x, label = data_of(known, "test", 7)

@@ -1,5 +1,6 @@
 """Sampling from a model: who gets which noise and which label."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import torch
 
 from scorefield.core.schedules import VP
 from scorefield.errors import InputError
-from scorefield.recipes import CATALOG
+from scorefield.recipes import CATALOG, Sampling
 from scorefield.samplers.adaptive import AdaptiveSDE
 from scorefield.samplers.base import Sampler, sample
 from scorefield.samplers.exponential import DPMSolverPP
@@ -145,3 +146,20 @@ def test_an_output_that_is_not_finite_is_an_error(points, monkeypatch):
     )
     with pytest.raises(InputError, match="output is not finite at t = 1"):
         points.sample(2)
+
+
+def test_a_model_that_always_had_a_label_is_not_asked_without(images):
+    known = replace(images.recipe, objective=replace(images.recipe.objective, drop=0.0))
+    model = replace(images, recipe=known)
+    assert (images.neutral, model.neutral) == (-1, 0)
+    with pytest.raises(InputError, match="label must lie in 0 to 2, got -1"):
+        model.labels(2, -1)
+
+
+def test_a_model_can_be_given_another_way_of_drawing(images):
+    way = Sampling(sampler=Euler(), steps=5, guidance=None)
+    led = images.drawn_by(Sampling(guidance=3.0))
+    assert led.sampling.guidance == 3
+    assert led.drawn_by(way).sampling == way
+    expected = images.sample(2, sampler=Euler(), steps=5)
+    assert torch.equal(led.drawn_by(way).sample(2), expected)

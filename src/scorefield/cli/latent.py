@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,18 @@ from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.models import between, codes, data_of, decoded
 from scorefield.viz import picture, save_image
+
+# What numpy raises on files that are no archives of arrays, or damaged ones.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 app = App(name="latent", help="Encode data to noise, decode noise, go from one code to another.")
 
@@ -126,7 +140,7 @@ def decode_codes(
     """
     _check_ending(out, ".png")
     solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
-    z, labels = _stored(latents)
+    z, labels = _stored(latents, model)
     with bar(f"decoding with {run}", as_json=as_json) as advance:
         parts = decoded(model, z, labels, solver=solver, batch=batch)
         x = _gathered(parts, len(z), lambda share: advance(share, ""))
@@ -172,7 +186,8 @@ def interpolate(
     seed
         Seed of the samples.
     label
-        The class that a conditional model is told; none if not given.
+        The class that a conditional model is told; if not given, none, or 0 for a model that was trained
+        with a label everywhere.
     batch
         Codes computed at once.
     weights
@@ -182,7 +197,9 @@ def interpolate(
     """
     _check_ending(out, ".png")
     solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
-    labels = model.labels(2 * n, -1 if label is None and model.classes else label)
+    if n < 1:
+        raise InputError(f"the number of pairs must be at least 1, got {n}")
+    labels = model.labels(2 * n, model.neutral if label is None and model.classes else label)
     with bar(f"interpolating with {run}", as_json=as_json) as advance:
         ends = _ends(model, split, n, seed, labels, solver, batch)
         z = between(ends[:n], ends[n:], columns)
@@ -203,8 +220,6 @@ def _ends(
     batch: int,
 ) -> Tensor:
     """2n codes: of data, or noise of the level that sampling starts from."""
-    if n < 1:
-        raise InputError(f"the number of pairs must be at least 1, got {n}")
     if split is None:
         return model.noise(2 * n, seed)
     x, _ = data_of(model, split, 2 * n)  # type: ignore[arg-type]
@@ -228,18 +243,36 @@ def _check_ending(out: Path, ending: str) -> None:
         raise InputError(f"cannot write '{out.name}'; the ending must be {ending}")
 
 
-def _stored(path: Path) -> tuple[Tensor, Tensor | None]:
+def _stored(path: Path, model: Model) -> tuple[Tensor, Tensor | None]:
     """The codes in a file that `latent encode` wrote, and their labels."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             if "latents" not in found:
                 raise InputError(f"{path} has no 'latents'; it has {', '.join(found)}")
-            z = torch.from_numpy(found["latents"])
-            labels = torch.from_numpy(found["labels"]) if "labels" in found else None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            z, labels = found["latents"], found.get("labels")
+    except UNREADABLE as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {path}: {error}") from error
-    if len(z) == 0:
+    if z.ndim == 0 or len(z) == 0:
         raise InputError(f"{path} holds no codes")
-    return z, labels
+    if z.dtype.kind not in "fiu":
+        raise InputError(f"{path}: latents must be numbers, got {z.dtype}")
+    told = None if labels is None else torch.from_numpy(_checked(path, labels, len(z), model))
+    return torch.from_numpy(z.astype(np.float32)), told
+
+
+def _checked(path: Path, labels: np.ndarray, count: int, model: Model) -> np.ndarray:
+    """The labels of so many codes, int64, if a model knows them."""
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"{path}: labels must be {count} whole numbers, got {labels.dtype} of shape {labels.shape}"
+        )
+    if model.classes == 0:
+        raise InputError(f"{path} has labels, and the model knows none")
+    if not all(model.neutral <= label < model.classes for label in labels.tolist()):
+        raise InputError(
+            f"{path}: labels must lie in {model.neutral} to {model.classes - 1}, got "
+            f"{labels.min()} to {labels.max()}"
+        )
+    return labels.astype(np.int64)

@@ -182,7 +182,7 @@ def animation(
     model = load(run, weights=weights)
     use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
-        walk = model.trajectory(n, label=label, **vars(use), seed=seed)
+        walk = model.drawn_by(use).trajectory(n, label=label, seed=seed)
         shown = frames(watched(walk, use.steps, advance), model.denoiser.schedule, model.spec)
         save_animation(shown, out, fps=fps)
     say(str(out), as_json=as_json, event="done", out=str(out))
@@ -231,7 +231,7 @@ def paths(
     model = load(run, weights=weights)
     use = chosen_sampling(model, sampler, steps, overrides)
     with bar(f"sampling {run}", as_json=as_json) as advance:
-        walk = model.trajectory(n, label=label, **vars(use), seed=seed)
+        walk = model.drawn_by(use).trajectory(n, label=label, seed=seed)
         walked = watched(walk, use.steps, advance)
         title = f"{type(use.sampler).__name__}, {use.steps} steps"
         drawn = plot_paths(walked, model.denoiser.schedule, model.spec, title)

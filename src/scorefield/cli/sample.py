@@ -93,8 +93,8 @@ def sample(
         raise InputError(f"cannot write a folder {out}: there is a file of that name")
     model = load(run, device=device, weights=weights, precision=precision, compile=compiling)
     sampling = chosen_sampling(model, sampler, steps, overrides, guidance)
-    model = model.settled(n, sampling)
-    ask: dict[str, Any] = {"label": label, "seed": seed, "first": first, **vars(sampling)}
+    model = model.drawn_by(sampling).settled(n)
+    ask: dict[str, Any] = {"label": label, "seed": seed, "first": first}
     begin = time.perf_counter()
     with bar(f"sampling {run}", as_json=as_json) as advance:
         if out.suffix in ANIMATIONS:

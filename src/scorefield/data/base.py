@@ -57,6 +57,23 @@ class DataSpec:
         """What the classes are called; their numbers if they have no names."""
         return self.class_names or tuple(map(str, range(self.classes)))
 
+    def check_like(self, data: DataSpec) -> None:
+        """Refuse data of another shape or in other units.
+
+        Arguments:
+            data: the description of the data at hand, where this one is a model's.
+
+        Raises:
+            InputError: with what differs.
+        """
+        for name in ("shape", "levels", "low", "high", "center", "scale"):
+            ours, theirs = getattr(self, name), getattr(data, name)
+            if ours != theirs:
+                raise InputError(
+                    f"the data are not like those the model was trained on: {name} is {theirs}, not "
+                    f"{ours}"
+                )
+
     def _units(self) -> tuple[Tensor, Tensor]:
         """Center and scale in float64, shapes that broadcast against (B, D) or (B, C, L)."""
         axes = [1] * (len(self.shape) - 1)

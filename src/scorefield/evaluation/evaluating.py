@@ -161,12 +161,7 @@ def check_real(model: Model, splits: Splits) -> None:
     for role, real in (("reference", splits.reference), ("floor", splits.held_out)):
         if len(real) < FEWEST:
             raise InputError(f"the {role} needs at least {FEWEST} real samples, got {len(real)}")
-    for name in ("shape", "levels", "low", "high", "center", "scale"):
-        ours, theirs = getattr(model.spec, name), getattr(splits.train.spec, name)
-        if ours != theirs:
-            raise InputError(
-                f"the data are not like those the model was trained on: {name} is {theirs}, not {ours}"
-            )
+    model.spec.check_like(splits.train.spec)
 
 
 def _looked(reference: Reference, samples: Iterable[Tensor]) -> Generator[float, None, Seen]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def drawn(model: Model, drawing: Drawing, count: int, folder: Path) -> Generator
     """
     if drawing.sampling.guidance is not None:
         model.recipe.check_guidance(model.spec)
-    asked = replace(model, recipe=replace(model.recipe, sampling=drawing.sampling))
+    asked = model.drawn_by(drawing.sampling)
     batch = drawing.batch or model.batch
     missing = [p for p in pieces(count, batch) if not _is_whole(folder, p, model)]
     if missing:

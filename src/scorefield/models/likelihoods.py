@@ -65,15 +65,19 @@ def data_of(
         label: 'data' for their own labels, 'none' to ask a conditional model without.
 
     Raises:
-        InputError: for n below 1, a split that is not there, or another word for ``label``.
+        InputError: for n below 1, a split that is not there, data in other units than the model's, or
+            another word for ``label``.
     """
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
     if label not in ("data", "none"):
         raise InputError(f"label must be 'data' or 'none', got '{label}'")
+    if label == "none" and model.classes and model.neutral >= 0:
+        raise InputError(
+            "label must be 'data' for a model that was trained with objective.drop=0, got 'none'"
+        )
     data = model.recipe.data.load(split)
-    if data.spec.shape != model.spec.shape:
-        raise InputError(f"the model is for {model.spec.shape}, the data are {data.spec.shape}")
+    model.spec.check_like(data.spec)
     x, found = data.batch(torch.arange(min(n, len(data))))
     if model.classes == 0 or found is None:
         return x, None

@@ -53,6 +53,19 @@ class Model:
         """How samples are drawn unless asked otherwise: the recipe's way, as far as it fits the model."""
         return replace(self.recipe.sampling, guidance=self.recipe.guidance(self.spec))
 
+    def drawn_by(self, sampling: Sampling) -> Model:
+        """This model with another way of its own to draw samples.
+
+        Arguments:
+            sampling: how samples are drawn unless asked otherwise.
+        """
+        return replace(self, recipe=replace(self.recipe, sampling=sampling))
+
+    @property
+    def neutral(self) -> int:
+        """The label that says least: -1 for none, or class 0 where training had a label everywhere."""
+        return NULL_LABEL if self.recipe.objective.drop > 0 else 0
+
     @property
     def batch(self) -> int:
         """How many samples are drawn at once, unless asked otherwise."""
@@ -231,17 +244,20 @@ class Model:
             n: how many.
             label: one class for all; every class in turn if not given; -1 for none.
             first: place of the first sample in the set.
+
+        Raises:
+            InputError: for a label that the model does not know, or n below 1.
         """
+        _check_count(n, 1)
         if self.classes == 0:
             if label is not None:
                 raise InputError(f"this model knows no labels, got label {label}")
             return None
         if label is None:
             return torch.arange(first, first + n) % self.classes
-        if not NULL_LABEL <= label < self.classes:
-            raise InputError(
-                f"label must lie in 0 to {self.classes - 1}, or -1 for none, got {label}"
-            )
+        if not self.neutral <= label < self.classes:
+            none = ", or -1 for none" if self.neutral < 0 else ""
+            raise InputError(f"label must lie in 0 to {self.classes - 1}{none}, got {label}")
         return torch.full((n,), label)
 
     def _asked(

@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -78,7 +77,7 @@ def tune(
 
 def _settled(model: Model, purse: Purse, most: int) -> Model:
     """The model without a guidance of its own, sure of how it computes for so much."""
-    plain = replace(model, recipe=replace(model.recipe, sampling=Sampling(steps=most)))
+    plain = model.drawn_by(Sampling(steps=most))
     if purse.seconds is None:
         return plain.settled(purse.samples or 0)
     return plain.settled(LARGE if purse.seconds > COMPILE_PAYS else 0)

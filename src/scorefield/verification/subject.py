@@ -33,12 +33,13 @@ class Subject:
     @property
     def label(self) -> int:
         """The label asked for: none, or class 0 where the model was trained with labels only."""
-        return NULL_LABEL if self.model.recipe.objective.drop > 0 else 0
+        return self.model.neutral
 
     @cached_property
     def data(self) -> Tensor:
         """Training points in the model's units: all, or a fixed choice of `POINTS` of them."""
         data = self.model.recipe.data.load()
+        self.model.spec.check_like(data.spec)
         indices = torch.randperm(len(data), generator=self.generator(1))
         if self.model.classes and self.label != NULL_LABEL and data.label is not None:
             indices = indices[data.label[indices] == self.label]
