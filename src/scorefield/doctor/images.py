@@ -97,13 +97,15 @@ def image_recipe(
 def _sampling(spec: DataSpec) -> tuple[Sampling, tuple[Choice, ...]]:
     """The presets' ways: with guidance where it is known to do well, for classes of gray images."""
     if max(spec.shape[1:]) < SMALL:
-        return Sampling(), ()
+        why = "of DPM-Solver++, as in the presets for small images"
+        return Sampling(), (Choice("sampling.steps", why, "rule of thumb"),)
     if spec.classes == 0 or spec.shape[0] >= 3:
-        return RECIPES["cifar10"].sampling, ()
+        why = "of the Gaussian-residual sampler for networks, as in the presets"
+        return RECIPES["cifar10"].sampling, (Choice("sampling.steps", why, "rule of thumb"),)
     found = RECIPES["mnist"].sampling
     why = (
-        f"guidance {found.guidance} in {found.steps} steps did best on digits of 28 pixels, at "
-        f"{found.evaluations} evaluations"
+        f"guidance {found.guidance} in {found.steps} steps of the Gaussian-residual sampler for networks "
+        f"did best on digits of 28 pixels, at {found.evaluations} evaluations"
     )
     return found, (Choice("sampling", why, "measured"),)
 
@@ -224,7 +226,6 @@ def _reasons(recipe: Recipe, diagnosis: Diagnosis) -> list[Choice]:
             + ("" if lr == LR else "; less by the root of the width"),
             "measured" if lr == LR else "rule of thumb",
         ),
-        Choice("sampling.steps", "of DPM-Solver++, as in the presets", "rule of thumb"),
     ]
     if diagnosis.spec.classes:
         words = "on: the data have labels, which make learning easier and can be asked for"
