@@ -6,6 +6,9 @@ import errno
 import os
 import shutil
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +16,20 @@ from pathlib import Path
 from scorefield.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# What is raised on files that are no arrays, or whose bytes have changed.
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 @contextmanager
@@ -66,6 +83,24 @@ def writing(path: Path) -> Iterator[None]:
                 free = shutil.disk_usage(path.parent).free
                 reason += f" ({free / 1e6:,.1f} MB free in {path.parent})"
         raise InputError(f"cannot write {path}: {reason}") from error
+
+
+@contextmanager
+def reading_arrays(path: Path) -> Iterator[None]:
+    """What numpy and zipfile say of ``path``, which may be no such file or a damaged one, in a sentence.
+
+    Arguments:
+        path: what the block reads.
+
+    Raises:
+        InputError: with the reason.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
 
 
 def clear_partial(folder: Path, process: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,32 @@ def test_names_and_sentences(tmp_path):
     assert (data.spec.classes, data.spec.class_names) == (4, tuple("abcd"))
 
 
+def test_names_of_classes_as_bytes(tmp_path):
+    names = np.array(["cat", "größe", "c", "d"])
+    path = file(tmp_path, images=GRAY, y=LABELS, class_names=np.char.encode(names, "utf-8"))
+    assert ArrayFile(path).load().spec.class_names == tuple(names)
+
+
+def test_a_file_is_what_it_holds_whatever_it_is_called(tmp_path):
+    path = Path(file(tmp_path, images=GRAY))
+    expected = ArrayFile(str(path)).load().stored(torch.arange(12))
+    np.save(tmp_path / "a.npy", GRAY)
+    for old, new in ((path, "b.npy"), (tmp_path / "a.npy", "c.NPY"), (tmp_path / "c.NPY", "d.npz")):
+        found = ArrayFile(str(old.rename(tmp_path / new))).load()
+        assert torch.equal(found.stored(torch.arange(12)), expected)
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    np.savez_compressed(
+        tmp_path / "torn.npz", images=RNG.integers(0, 9, (99, 8, 8)).astype(np.uint8)
+    )
+    content = bytearray((tmp_path / "torn.npz").read_bytes())
+    content[400:500] = bytes(100)
+    (tmp_path / "torn.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot read .*torn\.npz"):
+        ArrayFile(str(tmp_path / "torn.npz")).load()
+
+
 def test_a_npy_file_is_not_read_as_a_whole(tmp_path):
     # a file with a hole: 256 MiB long, a few pages on the disk
     path = tmp_path / "big.npy"
@@ -220,6 +247,8 @@ def test_files_that_are_refused(tmp_path, capsys):
         ({"images": GRAY, "labels": LABELS - 1}, {}, "labels in .* must lie in 0 to 1, got -1 to 1"),
         ({"images": GRAY, "labels": LABELS / 2}, {}, "labels in .* must be whole numbers, got float64"),
         ({"images": GRAY, "y": LABELS, "class_names": np.array(["a"])}, {}, "must lie in 0 to 0"),
+        ({"images": GRAY, "y": LABELS, "class_names": np.array("ab")}, {}, "class_names .* must be a list"),
+        ({"images": GRAY, "y": LABELS, "class_names": np.array(["a"] * 9)}, {}, "must differ, got a, a"),
         ({"images": GRAY, "captions": np.array(["a"])}, {}, "need captions"),
         ({"images": GRAY * 0}, {}, "all samples are equal"),
         ({"images": GRAY[:0]}, {}, r"must have the shape .* got \(0, 7, 6\)"),

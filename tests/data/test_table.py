@@ -71,6 +71,12 @@ def test_classes_that_are_numbers_are_in_their_order(tmp_path):
     assert data.label.tolist() == [2, 1, 0, 1, 2]
 
 
+def test_classes_may_be_called_as_missing_values_are(tmp_path):
+    """NA is a continent, where no class is a number."""
+    data = Table(write(tmp_path, "a,b\n1,NA\n2,EU\n3,NA\n"), label="b").load()
+    assert data.spec.class_names == ("EU", "NA")
+
+
 def test_text_as_people_write_it(tmp_path):
     text = "\ufeffa; b\n\n 1 ; 2\n 3; 5e1\n;\n"
     data = Table(write(tmp_path, text)).load()
@@ -117,6 +123,7 @@ def test_a_test_split_in_the_units_of_the_training_rows(tmp_path):
         ("a,b\n1,2\n3,4\n", {"columns": ("a",), "label": "a"}, "both the label and a number"),
         ("a,b\n1,2\n3,4\n", {"columns": ("a", "a")}, "columns must differ"),
         ("a,b\n1,x\n2,\n", {"label": "b"}, "a value is missing in line 3, column 'b'"),
+        ("a,b\n1,2\n2,NaN\n3,1\n", {"label": "b"}, "a value is missing in line 3, column 'b'"),
         ("a\n1\n2\n", {"label": "a"}, "has no column besides the label"),
         ("a,b\n", {}, "has a header and no rows"),
         ("\n\n", {}, "is empty"),

@@ -112,3 +112,18 @@ def test_histograms_have_bars_beside_them_for_classes(digits):
     assert both.width > alone.width
     for picture in (both, alone):
         assert len(set(picture.convert("L").get_flattened_data())) > 20
+
+
+@pytest.mark.parametrize("side", [8, 20])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [0, 2])
+def test_documents_of_images_of_every_kind(pictures, diagnosed, side, channels, classes, tmp_path):
+    label = torch.arange(40) % classes if classes else None
+    diagnosis = diagnosed(described(pictures(40, channels, side), label, classes=classes))
+    prescription = fitted(diagnosis, Digits())
+    write_documents(tmp_path, diagnosis, prescription, "pictures")
+    text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+    small, guided = side < 16, classes and channels == 1 and side >= 16
+    assert ("DPM-Solver++" in text) == small
+    assert ("Gaussian-residual" in text) == (not small)
+    assert ("guidance: 1.5" in text) == bool(guided)

@@ -145,3 +145,10 @@ def test_rows_of_tables_are_not_called_blank(examined, names):
     x = torch.arange(600.0).reshape(600, 1) / 600
     assert names(examined(x, **PLAIN)).keys() == {"no test split"}
     assert names(examined(x[:19], **PLAIN))["few samples"].severity == "warning"
+
+
+def test_signals_are_counted_by_their_numbers(examined, names, generator):
+    x = torch.randn(60, 1, 30, generator=generator)
+    found = names(examined(x, **PLAIN))["few samples"]
+    assert found.text == "60 samples of 30 numbers each"
+    assert "columns" not in found.advice

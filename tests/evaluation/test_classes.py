@@ -122,6 +122,12 @@ def test_inception_score_against_torchmetrics():
     assert found.error == pytest.approx(float(spread) / 2, rel=1e-10)
 
 
+def test_inception_score_of_a_classifier_without_doubts():
+    """A class that no sample could be of has no share, and adds nothing."""
+    logits = torch.tensor([[2000.0, 0.0]], dtype=torch.float64).expand(20, 2)
+    assert inception_score(logits, seeded()).value == pytest.approx(1)
+
+
 def test_inception_score_at_its_ends():
     sure = 40 * torch.eye(4).repeat_interleave(200, 0)  # each class in turn: order must not matter
     assert inception_score(sure, seeded()).value == pytest.approx(4, rel=0.03)

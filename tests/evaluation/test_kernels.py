@@ -137,7 +137,7 @@ def test_median_bandwidth():
             r"at least 20 rows .* got shape \(19, 2\)",
         ),
         (lambda x: mmd(x, x, bandwidths=(1.0, 0.0)), r"positive numbers, got \(1.0, 0.0\)"),
-        (lambda x: mmd(x, torch.ones(9, 2)), "most rows are equal"),
+        (lambda x: mmd(x, torch.ones(9, 2)), "all rows are equal"),
         (lambda x: energy_distance(x, x[:, :1]), "equal width, got 2 and 1"),
         (lambda x: energy_distance(x, x / 0), "finite numbers, got NaN or infinity"),
     ],
@@ -145,3 +145,9 @@ def test_median_bandwidth():
 def test_what_cannot_be_measured(call, message):
     with pytest.raises(InputError, match=message):
         call(draw(40, 2))
+
+
+def test_a_bandwidth_is_a_distance_even_where_most_rows_are_equal():
+    x = torch.zeros(10, 2)
+    x[8:] = torch.tensor([[3.0, 4.0], [6.0, 8.0]])  # 8 pairs at 5, 8 at 10, 1 at 5, the others at 0
+    assert median_bandwidth(x) == pytest.approx(5)

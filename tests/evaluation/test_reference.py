@@ -14,10 +14,12 @@ from scorefield.data.mnist import MNIST10k
 from scorefield.data.toy import Moons
 from scorefield.errors import InputError
 from scorefield.evaluation import Reference, digit_features, frechet_distance
+from scorefield.evaluation.estimates import Estimate, mean_of
 from scorefield.evaluation.features import Digits, Pixels, shown
 from scorefield.evaluation.figures import MEANING, class_figures, few, spaced
 from scorefield.evaluation.networks import Own
 from scorefield.evaluation.scores import Scores, estimated
+from scorefield.evaluation.sliced import sliced_wasserstein
 from scorefield.evaluation.splits import halves, part_of, splits_of
 
 
@@ -139,7 +141,7 @@ def test_samples_of_other_data_are_refused(moons):
 
 
 def test_scores_know_their_names():
-    figure = estimated("a", (0.99, 0.1), "higher", most=1.0)
+    figure = estimated("a", Estimate(0.99, 0.1), "higher", most=1.0)
     reach = math.sqrt(2) * torch.erfinv(torch.tensor(0.95, dtype=torch.float64))
     assert figure.low == pytest.approx(0.99 - 0.1 * float(reach))
     assert figure.high == 1
@@ -173,8 +175,35 @@ def test_spaced_numbers(count, most):
     found = spaced(count, most)
     assert len(found) == min(count, most) == len(found.unique())
     assert 0 <= int(found.min()) <= int(found.max()) < count
-    assert int(found.diff().max() if len(found) > 1 else 1) <= -(-count // len(found))
+    ends = torch.arange(len(found) + 1) * count // len(found)
+    assert bool(((ends[:-1] <= found) & (found < ends[1:])).all())  # one of each stretch
     assert torch.equal(few(torch.arange(count), most), found)
+
+
+def test_an_interval_of_few_numbers_is_students():
+    """Of 10 numbers 2.262 standard errors, of a share no less than none of it."""
+    found = mean_of(torch.arange(10.0))
+    figure = estimated("a", found, "lower")
+    assert figure.high - figure.value == pytest.approx(2.2622 * found.error, rel=1e-4)
+    assert estimated("a", Estimate(0.0, 0.1), "higher", least=0.0).low == 0
+
+
+def test_classes_that_take_turns_are_all_met():
+    """Samples of a model have class i mod K: every tenth or so is not of one class alone."""
+    turns = torch.arange(50_000) % 10
+    counts = torch.bincount(few(turns, 10_000), minlength=10)
+    assert (counts - 1000).abs().max() < 5 * 30  # five standard deviations of a binomial
+
+
+def test_directions_are_the_same_whatever_else_is_measured():
+    """Of two counts, of which only the larger gets a distance at endless samples."""
+    x = torch.rand(600, 2, 4, 4, generator=torch.Generator().manual_seed(0)).mul(255).byte()
+    reference = Reference.of(Pixels(), described(x, None, classes=0))
+    features = reference.look(reference.spec.to_model(x[:40])).features
+    own = torch.Generator().manual_seed(3)
+    expected = sliced_wasserstein(features, reference.seen.features, own)
+    scores = reference.score(reference.spec.to_model(x[:40]), seed=3)
+    assert scores["sliced Wasserstein"].value == pytest.approx(expected)
 
 
 def test_a_set_without_a_test_split_is_cut_in_halves():

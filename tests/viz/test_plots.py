@@ -12,7 +12,16 @@ from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.samplers.base import Step, trajectory
 from scorefield.samplers.flow import Euler
-from scorefield.viz import curves, frames, picture, plot_loss, plot_paths, plot_schedules
+from scorefield.viz import (
+    curves,
+    frames,
+    picture,
+    plot_loss,
+    plot_paths,
+    plot_schedules,
+    plot_spread,
+)
+from scorefield.viz.figures import literal
 from scorefield.viz.samples import to_data_scale
 
 LINE = DataSpec((1,), 0, None, None, None, (0.3,), 0.5)
@@ -180,3 +189,24 @@ def test_plots_without_matplotlib_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match=r"pip install scorefield\[plot\]"):
         plot_schedules({"vp": VP()})
+
+
+@pytest.mark.parametrize(("center", "scale"), [((), ()), ((170.0, 70.0), (10.0, 15.0))])
+def test_points_are_within_the_axes_in_the_units_of_their_table(figures, normal, center, scale):
+    spec = DataSpec((2,), 0, None, None, None, (0.1, -0.1), 1.0, center, scale)
+    picture(normal(50, 2).clamp(-2, 2), spec)
+    (axes,) = figures[-1].axes
+    points = axes.collections[0].get_offsets()
+    for i, (low, high) in enumerate((axes.get_xlim(), axes.get_ylim())):
+        assert low < points[:, i].min() < points[:, i].max() < high
+        assert high - low < 3 * (points[:, i].max() - points[:, i].min())
+    assert axes.get_aspect() == ("auto" if scale else 1.0)
+
+
+def test_names_are_shown_as_they_are():
+    counts = {"a$_$b": torch.ones(4), "_hidden": torch.ones(4)}
+    edges = torch.linspace(0, 1, 5)
+    image = plot_spread(edges, counts, {"$a_$": 3, "b": 4})
+    assert image.size[0] > 100
+    assert literal("_x") == " _x"
+    assert literal("a$_$b") == r"a\$_\$b"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,23 +12,11 @@ from cyclopts import App
 from torch import Tensor
 
 from scorefield import DormandPrince, InputError, Model, load
-from scorefield.atomic import check_writable, whole_file
+from scorefield.atomic import check_writable, reading_arrays, whole_file
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.models import between, codes, data_of, decoded
 from scorefield.viz import picture, save_image
-
-# What numpy raises on files that are no archives of arrays, or damaged ones.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    TypeError,
-    SyntaxError,
-    tokenize.TokenError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 
 app = App(name="latent", help="Encode data to noise, decode noise, go from one code to another.")
 
@@ -245,15 +230,14 @@ def _check_ending(out: Path, ending: str) -> None:
 
 def _stored(path: Path, model: Model) -> tuple[Tensor, Tensor | None]:
     """The codes in a file that `latent encode` wrote, and their labels."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            if "latents" not in found:
-                raise InputError(f"{path} has no 'latents'; it has {', '.join(found)}")
-            z, labels = found["latents"], found.get("labels")
-    except UNREADABLE as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read {path}: {error}") from error
+    with (
+        reading_arrays(path),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as found,
+    ):
+        if "latents" not in found:
+            raise InputError(f"{path} has no 'latents'; it has {', '.join(found)}")
+        z, labels = found["latents"], found.get("labels")
     if z.ndim == 0 or len(z) == 0:
         raise InputError(f"{path} holds no codes")
     if z.dtype.kind not in "fiu":

@@ -12,7 +12,7 @@ from cyclopts import App
 from numpy.typing import NDArray
 
 from scorefield import InputError, Schedule, find_recipe, load
-from scorefield.atomic import check_writable
+from scorefield.atomic import check_writable, reading_arrays
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.cli.sample import chosen_sampling, watched
@@ -83,15 +83,12 @@ def grid(
 
 def _images(path: Path) -> NDArray[np.uint8]:
     """The images in a file that `sample` wrote."""
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            if "images.npy" not in archive.namelist():
-                raise InputError(f"{path} has no 'images'; it has {', '.join(archive.namelist())}")
-            with archive.open("images.npy") as member:
-                images: NDArray[np.uint8] = np.lib.format.read_array(member, allow_pickle=False)
-                return images
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    with reading_arrays(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        if "images.npy" not in archive.namelist():
+            raise InputError(f"{path} has no 'images'; it has {', '.join(archive.namelist())}")
+        with archive.open("images.npy") as member:
+            images: NDArray[np.uint8] = np.lib.format.read_array(member, allow_pickle=False)
+    return images
 
 
 @app.command

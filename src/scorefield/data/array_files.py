@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scorefield.atomic import reading_arrays
 from scorefield.data.base import Split
 from scorefield.errors import InputError
 
@@ -54,15 +54,12 @@ def read_members(path: Path, split: Split) -> Members:
     Raises:
         InputError: when the file is missing, damaged, or has no samples.
     """
-    try:
-        if path.suffix == ".npy":
-            return Members(np.load(path, mmap_mode="r", allow_pickle=False))
-        with np.load(path, allow_pickle=False) as archive:
+    with reading_arrays(path):
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):  # whatever the file's name ends in
+            return Members(found)
+        with found as archive:
             return _members(archive, archive.files, split, path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
 
 
 def _members(

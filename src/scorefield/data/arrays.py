@@ -158,11 +158,24 @@ def _labels(members: Members, path: str) -> Tensor | None:
     return torch.from_numpy(members.labels.astype(np.int64))
 
 
+def _names(array: AnyArray | None, path: str) -> tuple[str, ...]:
+    """What the classes are called, in order; nothing if a file does not say."""
+    if array is None:
+        return ()
+    if array.ndim != 1:
+        raise InputError(f"class_names in {path} must be a list, got the shape {array.shape}")
+    words = array.tolist()
+    names = tuple(w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in words)
+    if len(set(names)) < len(names):
+        raise InputError(f"class_names in {path} must differ, got {', '.join(names)}")
+    return names
+
+
 def _classes(train: Members, label: Tensor | None, path: str) -> tuple[int, tuple[str, ...]]:
     """How many classes there are, and what they are called if the file says it."""
     if label is None:
         return 0, ()
-    names = () if train.class_names is None else tuple(str(name) for name in train.class_names)
+    names = _names(train.class_names, path)
     known = label if train.labels is None else torch.from_numpy(train.labels.astype(np.int64))
     classes = len(names) or int(known.max()) + 1
     if int(label.min()) < 0 or int(label.max()) >= classes:

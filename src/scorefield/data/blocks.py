@@ -38,7 +38,7 @@ def representatives(count: int, spec: DataSpec) -> Tensor:
 
 
 def spread(count: int, most: int) -> Tensor:
-    """At most so many numbers below a count, rising, int64: one of each of as many equal stretches.
+    """At most so many different numbers below a count, rising, int64: one of each of as many stretches.
 
     Its place in a stretch is random, always the same: classes may take turns in the data.
 
@@ -48,5 +48,6 @@ def spread(count: int, most: int) -> Tensor:
     """
     if count <= most:
         return torch.arange(count)
+    ends = torch.arange(most + 1) * count // most
     place = torch.rand(most, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return ((torch.arange(most) + place) * (count / most)).long().clamp(max=count - 1)
+    return ends[:-1] + (place * ends.diff()).long()

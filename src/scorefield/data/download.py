@@ -66,7 +66,7 @@ def _attempt(address: str, sha256: str, path: Path, *, progress: bool) -> str:
             downloader=Resuming(path.with_name(f"{path.name}.part"), progress),
         )
     except (RequestException, ValueError, OSError) as error:
-        return str(error).splitlines()[0][:120]
+        return (str(error) or type(error).__name__).splitlines()[0][:120]
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from scorefield.data.base import Arrays, Dataset, DataSpec, Split, measured
 from scorefield.data.holdout import check_share, chosen
 from scorefield.data.published import known_split
-from scorefield.data.table_files import Header, Text, number, read_text
+from scorefield.data.table_files import MISSING, Header, Text, number, read_text
 from scorefield.data.units import units
 from scorefield.errors import InputError, unknown
 
@@ -95,8 +96,15 @@ def _classes(text: Text, column: str) -> tuple[Tensor, tuple[str, ...]]:
     cells = [cells[at] for cells in text.rows]
     if "" in cells:
         raise InputError(f"a value is missing in {text.place(cells.index(''), column)}")
-    numbers = [number(name) for name in dict.fromkeys(cells)]
-    if all(n is not None for n in numbers):
+    numbers = {cell: number(cell) for cell in dict.fromkeys(cells)}
+    words = [cell for cell, n in numbers.items() if n is None or not math.isfinite(n)]
+    if len(words) < len(
+        numbers
+    ):  # among numbers "NaN" and the like are none, alone they may be words
+        for cell in words:
+            if cell.lower() in MISSING:
+                raise InputError(f"a value is missing in {text.place(cells.index(cell), column)}")
+    if not words:
         names = tuple(sorted(dict.fromkeys(cells), key=float))
     else:
         names = tuple(sorted(dict.fromkeys(cells)))

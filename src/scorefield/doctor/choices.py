@@ -55,8 +55,13 @@ def chosen(recipe: Recipe, key: str) -> str:
     if not is_dataclass(thing):
         return str(thing).lower() if isinstance(thing, bool) else str(thing)
     plain, usual = to_dict(thing), to_dict(default())
-    own = [f"{k}={v}" for k, v in plain.items() if v != usual[k] and k != "kind"]
-    return " ".join([plain["kind"], *own])
+    own = [f"{k}={_kind(v)}" for k, v in plain.items() if v != usual.get(k) and k != "kind"]
+    return " ".join(([plain["kind"]] if "kind" in plain else []) + own)
+
+
+def _kind(value: object) -> object:
+    """The kind of an object of the catalog, or the value itself."""
+    return value["kind"] if isinstance(value, dict) and "kind" in value else value
 
 
 def batch_for(most: int, count: int) -> int:

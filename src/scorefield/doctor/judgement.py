@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from scorefield.doctor.diagnosis import Diagnosis
@@ -48,12 +49,13 @@ def _count(d: Diagnosis) -> Iterator[Finding]:
                 "collect thousands" if few else "look at the nearest training images of its samples"
             ),
         )
-    elif d.count < 20 * d.spec.shape[0] and not d.spec.is_image:
+    elif d.count < 20 * math.prod(d.spec.shape) and not d.spec.is_image:
+        vectors = len(d.spec.shape) == 1
         yield Finding(
             "few samples",
             "warning",
-            f"{plural(d.count, 'sample')} of {plural(d.spec.shape[0], 'number')} each",
-            "a network learns so few by heart; collect more, or keep fewer columns",
+            f"{plural(d.count, 'sample')} of {plural(math.prod(d.spec.shape), 'number')} each",
+            "a network learns so few by heart; collect more" + ", or keep fewer columns" * vectors,
         )
 
 

@@ -178,5 +178,6 @@ def inception_score(logits: Tensor, generator: torch.Generator, *, splits: int =
 
 
 def _score(logs: Tensor) -> Tensor:
-    marginal = logs.exp().mean(0)
-    return (logs.exp() * (logs - marginal.log())).sum(1).mean().exp()
+    shares = logs.exp()
+    apart = logs - (logs.logsumexp(0) - math.log(len(logs)))
+    return torch.where(shares > 0, shares * apart, 0).sum(1).mean().exp()

@@ -16,6 +16,7 @@ from scorefield.data.base import Data, Dataset
 from scorefield.errors import InputError
 from scorefield.evaluation.choice import features_for
 from scorefield.evaluation.classes import class_counts
+from scorefield.evaluation.estimates import mean_of
 from scorefield.evaluation.features import Features, Seen
 from scorefield.evaluation.figures import spaced
 from scorefield.evaluation.neighbours import Closeness, closeness
@@ -161,7 +162,8 @@ def check_real(model: Model, splits: Splits) -> None:
     for role, real in (("reference", splits.reference), ("floor", splits.held_out)):
         if len(real) < FEWEST:
             raise InputError(f"the {role} needs at least {FEWEST} real samples, got {len(real)}")
-    model.spec.check_like(splits.train.spec)
+    for data in (splits.train, splits.held_out):
+        model.spec.check_like(data.spec)
 
 
 def _looked(reference: Reference, samples: Iterable[Tensor]) -> Generator[float, None, Seen]:
@@ -200,9 +202,7 @@ def _likelihood(model: Model, data: Data) -> Generator[float, None, Figure]:
         parts.append(found.log_prob.cpu())
         done += len(found.log_prob)
         yield done / len(x)
-    nats = torch.cat(parts).double()
-    error = float(nats.std()) / len(nats) ** 0.5
-    return estimated("log-likelihood in nats", (float(nats.mean()), error), "higher")
+    return estimated("log-likelihood in nats", mean_of(torch.cat(parts)), "higher")
 
 
 def _histogram(seen: Seen, held_out: Seen, real: Data) -> Histogram | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from scorefield.data.blocks import spread
 from scorefield.evaluation.classes import (
     chi_square,
     chi_square_two,
@@ -116,10 +117,12 @@ def class_figures(
         chance: draws splits.
     """
     yield estimated("inception score", inception_score(logits, chance), "higher")
-    yield estimated("classifier's confidence", confidence(logits), "higher", most=1.0)
+    yield estimated("classifier's confidence", confidence(logits), "higher", least=0.0, most=1.0)
     read = logits.argmax(1)
     if labels is not None:
-        yield estimated("labels obeyed", label_agreement(read, labels), "higher", most=1.0)
+        yield estimated(
+            "labels obeyed", label_agreement(read, labels), "higher", least=0.0, most=1.0
+        )
     classes = logits.shape[1]
     counts = class_counts(read, classes)
     like = class_counts(real.argmax(1) if labels is None else labels, classes)
@@ -129,18 +132,20 @@ def class_figures(
 
 
 def spaced(count: int, most: int) -> Tensor:
-    """At most so many numbers below a count, evenly spaced, shape (min(count, most),), int64.
+    """At most so many numbers below a count, rising, shape (min(count, most),), int64.
+
+    One of each of as many equal stretches, at a place in it that is random and always the same: where
+    classes take turns, as in samples of a model, each is met as often as it is there.
 
     Arguments:
         count: how many there are.
         most: how many to take.
     """
-    taken = min(count, most)
-    return torch.arange(taken) * count // taken
+    return spread(count, most)
 
 
 def few(rows: Tensor, most: int = PAIRS) -> Tensor:
-    """Evenly spaced rows, few enough that each can be compared with each.
+    """Rows from all over, few enough that each can be compared with each.
 
     Arguments:
         rows: shape (N, ...).

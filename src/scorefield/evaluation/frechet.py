@@ -191,7 +191,7 @@ def frechet_infinity(samples: Tensor, reference: Gaussian, generator: torch.Gene
         values = [_distance(reference, root, _gaussian(x)) for x in shuffled.tensor_split(parts)]
         means.append(sum(values) / parts)
     error = statistics.stdev(values) / math.sqrt(len(values))
-    return Estimate(statistics.linear_regression(PARTS, means).intercept, error)
+    return Estimate(statistics.linear_regression(PARTS, means).intercept, error, len(values) - 1)
 
 
 def _against(samples: Tensor, reference: Gaussian, least: int) -> Tensor:

@@ -87,23 +87,23 @@ def mmd(samples: Tensor, reference: Tensor, *, bandwidths: Sequence[float] = ())
 
 
 def median_bandwidth(reference: Tensor, most: int = 2000) -> float:
-    """The median distance between unlike rows, a bandwidth that fits the scale of the data.
+    """The median of the distances between rows that differ, a bandwidth that fits the scale of the data.
 
     Arguments:
         reference: vectors, shape (M, D).
         most: of more rows, this many are used, evenly spaced.
 
     Raises:
-        InputError: for fewer than 2 rows, or when most of them are equal.
+        InputError: for fewer than 2 rows, or when all are equal.
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, section 8, JMLR 13.
     """
     rows = finite_rows(reference)
     rows = rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).round().long()]
-    found = float(torch.nn.functional.pdist(rows - rows.mean(0)).median())
-    if not found > 0:
-        raise InputError("most rows are equal, so their median distance, 0, is no bandwidth")
-    return found
+    apart = torch.nn.functional.pdist(rows - rows.mean(0))
+    if not bool((apart > 0).any()):
+        raise InputError("all rows are equal, so that no distance between them is a bandwidth")
+    return float(apart[apart > 0].median())
 
 
 def energy_distance(samples: Tensor, reference: Tensor) -> Estimate:

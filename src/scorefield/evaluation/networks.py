@@ -143,7 +143,7 @@ class Own(Features):
         module, _, name = self.path.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise InputError(
                 f"features '{self.path}' cannot be imported ({error}); write package.module:callable"
             ) from error

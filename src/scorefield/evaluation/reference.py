@@ -26,7 +26,7 @@ from scorefield.evaluation.frechet import Gaussian, frechet_from_moments, gaussi
 from scorefield.evaluation.kernels import energy_distance
 from scorefield.evaluation.scores import ENERGY, FRECHET, Figure, Scores
 
-MOST = 60_000  # reference samples that are looked at; of more, as many evenly spaced ones
+MOST = 60_000  # reference samples that are looked at; of more, as many from all over
 SOME = 2048  # samples that features are fitted to
 
 T = TypeVar("T")
@@ -156,7 +156,9 @@ class Reference:
             yield from image_figures(seen.features, real.features, self.gaussian, chance)
         else:
             yield from vector_figures(seen.features, real.features)
-        yield sliced_figure(seen.features, real.features, chance)
+        # Directions of their own: those of samples and of the floor are to be the same.
+        directions = torch.Generator().manual_seed(seed)
+        yield sliced_figure(seen.features, real.features, directions)
         if seen.logits is not None and real.logits is not None:
             known = real.logits.shape[1] == self.spec.classes  # or the classifier's are others
             yield from class_figures(seen.logits, real.logits, labels if known else None, chance)

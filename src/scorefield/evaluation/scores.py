@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from scorefield.errors import unknown
+from scorefield.evaluation.estimates import Estimate
 
 FRECHET, ENERGY = "Fréchet distance", "energy distance"
-NORMAL = 1.959963984540054  # standard errors on each side of 95 %
 
 Better = Literal["lower", "higher", ""]
 
@@ -57,15 +56,21 @@ class Scores:
 
 
 def estimated(
-    name: str, estimate: Iterable[float], better: Better, *, most: float = math.inf
+    name: str,
+    estimate: Estimate,
+    better: Better,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
 ) -> Figure:
-    """A figure of an estimate and its standard error.
+    """A figure of an estimate, with its interval.
 
     Arguments:
         name: what it is.
         estimate: value and standard error.
         better: 'lower' or 'higher'; '' when neither is.
+        least: the least that it can be.
         most: the greatest that it can be.
     """
-    value, error = estimate
-    return Figure(name, value, value - NORMAL * error, min(most, value + NORMAL * error), better)
+    low, high = estimate.value - estimate.reach, estimate.value + estimate.reach
+    return Figure(name, estimate.value, max(least, low), min(most, high), better)

@@ -93,7 +93,7 @@ def halves(data: Data) -> tuple[Data, Data]:
 
 
 def spread(data: Data, most: int) -> Data:
-    """At most so many samples of a data set, evenly spaced.
+    """At most so many samples of a data set, from all over it.
 
     Arguments:
         data: the data set.

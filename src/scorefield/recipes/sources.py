@@ -48,9 +48,13 @@ def _kind(source: str) -> str:
     if source.startswith(HUB):
         return "hub"
     path = Path(source)
-    if path.is_dir():
+    try:
+        there, folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long, or a folder that may not be looked into
+        raise InputError(f"cannot read data from '{source}': {error.strerror}") from error
+    if folder:
         return "folder"
-    if not path.exists():
+    if not there:
         if path.suffix or "/" in source:
             raise InputError(f"there is no file or folder '{source}'")
         raise unknown("dataset", source, DATASETS)

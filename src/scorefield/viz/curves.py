@@ -13,7 +13,7 @@ from scorefield.core.schedules import Schedule
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.samplers.base import Step
-from scorefield.viz.figures import new_figure, rendered
+from scorefield.viz.figures import literal, new_figure, rendered
 
 SHOWN = 300  # lines in a plot of paths; more would hide each other
 
@@ -90,7 +90,9 @@ def plot_loss(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
         images, losses = zip(*points, strict=True)
         (drawn,) = axes.plot(images, losses, alpha=0.3, linewidth=0.8)
         smooth = smoothed(losses)
-        axes.plot(images, smooth, color=drawn.get_color(), label=f"{name} ({smooth[-1]:.4f})")
+        axes.plot(
+            images, smooth, color=drawn.get_color(), label=literal(f"{name} ({smooth[-1]:.4f})")
+        )
     axes.set(xlabel="images seen", ylabel="loss", yscale="log")
     axes.legend()
     return rendered(figure)

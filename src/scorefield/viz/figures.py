@@ -47,6 +47,16 @@ def new_figure(
     return figure, [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
 
 
+def literal(text: str) -> str:
+    """A text as a label that shows it as it is: no mathematics, and in legends even with a leading '_'.
+
+    Arguments:
+        text: what someone called something.
+    """
+    shown = text.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
 def rendered(figure: Figure) -> Image.Image:
     """The figure as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
