@@ -118,6 +118,9 @@ def test_a_batch_is_split_where_the_estimate_says_so(tmp_path, recipe, monkeypat
     trainer = Trainer(recipe("images"), tmp_path)
     one = trainer.run.stepper.activations(Engine(), *trainer.run.batches(0))
     taken = 3 * sum(p.nbytes for p in trainer.run.network.parameters())
+    averages = (trainer.run.average, trainer.run.profiles)  # kept as they begin, with the weights
+    taken += sum(w.nbytes for part in averages for w in part.tensors().values())
+    taken += sum(w.nbytes for w in trainer.run.network.state_dict().values())
     monkeypatch.setattr("scorefield.training.trainer.free_bytes", lambda device: taken + one // 3)
     first = next(iter(trainer))
     assert first.warning
@@ -140,7 +143,7 @@ def test_saved_activations_of_a_network_that_is_known():
 
 
 def test_parts_until_there_is_room():
-    needed = Memory(10, 10, 10, 10, 20, 800, 6)
+    needed = Memory(10, 10, 0, 10, 10, 20, 800, 6)
     assert [Room(needed, free).parts(1) for free in (900, 430, 230, 100)] == [1, 2, 4, 6]
     assert Room(needed, 100).is_short(6)
 
@@ -231,7 +234,8 @@ def peak():
 words = ["training.batch=" + sys.argv[1], "training.precision=fp32", "training.compile=off"]
 trainer = Trainer(find_recipe("mnist10k", words), tempfile.mkdtemp())
 first = trainer.run.batches(0)
-needed = estimated(trainer.run.stepper, trainer.run.average, trainer.run.data, first).to_come(1)
+run = trainer.run
+needed = estimated(run.stepper, (run.average, run.profiles), run.data, first, copied=False).to_come(1)
 Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
 before = peak()
 trainer.run.stepper.gradients(Engine(channels_last=True), 0, *first)
@@ -248,3 +252,19 @@ def test_the_estimate_is_near_what_a_step_takes(batch):
     )
     needed, taken = map(int, done.stdout.split())
     assert taken / 2 < needed < 2 * taken
+
+
+def test_an_estimate_without_room_for_two_is_made_of_one(tmp_path, recipe, monkeypatch):
+    trainer, kept = Trainer(recipe("points"), tmp_path), []
+
+    def small(run, held):
+        if kept:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        kept.append(saved_bytes(run, held))
+        return kept[0]
+
+    monkeypatch.setattr("scorefield.training.memory.saved_bytes", small)
+    x0, label = trainer.run.first
+    assert trainer.run.stepper.activations(Engine(), x0, label) == kept[0] * len(x0)
+    with pytest.raises(InputError, match="a single sample does not fit into memory"):
+        trainer.run.stepper.activations(Engine(), x0, label)

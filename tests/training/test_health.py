@@ -12,6 +12,7 @@ from torch import nn
 from scorefield.data.blocks import spread
 from scorefield.data.mnist import MNIST10k
 from scorefield.errors import InputError
+from scorefield.nets.engine import Engine
 from scorefield.recipes import find_recipe
 from scorefield.training import Trainer, read_log
 from scorefield.training.health import Health
@@ -205,3 +206,28 @@ def test_samples_that_are_looked_at_come_from_everywhere():
     found = spread(1000, 10)
     assert (found // 100).tolist() == list(range(10))
     assert len(set((found % 100).tolist())) > 5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_averaged_weights_are_measured_in_every_precision(tmp_path, recipe, precision):
+    """Autocast keeps the weights that it has cast: the next ones are not to be taken for them."""
+    trainer = Trainer(recipe("images", f"training.precision={precision}"), tmp_path)
+    list(trainer)
+    network = trainer.run.network
+    average = {k: v / 2 for k, v in network.state_dict().items()}
+    found = trainer.run.monitor.checks(trainer.run.position.step, average, Engine(precision), 16)
+    other = trainer.run.monitor.checks(
+        trainer.run.position.step, network.state_dict(), Engine(precision), 16
+    )
+    assert found.raw == other.raw == other.ema
+    network.load_state_dict(average)
+    straight = trainer.run.monitor.checks(trainer.run.position.step, average, Engine(precision), 16)
+    assert found.ema == straight.ema
+    assert found.train == straight.train
+
+
+@pytest.mark.parametrize("own", ["weighting=uncertainty", "times=importance", "weighting=unit"])
+def test_a_noise_scale_is_of_the_loss_that_is_trained(tmp_path, recipe, own):
+    list(Trainer(recipe("points", CHECKED, f"objective.{own}"), tmp_path))
+    found = {line["noise_scale"] is None for line in health(tmp_path).values()}
+    assert found == {own != "weighting=unit"}

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from scorefield.core.moments import CosineBasis, PrincipalBasis, moments_from, white_moments
+from scorefield.core.moments import (
+    CosineBasis,
+    OwnBasis,
+    PrincipalBasis,
+    moments_from,
+    white_moments,
+)
 from scorefield.data import blocks
 from scorefield.data.base import described
 from scorefield.data.streamed import Streamed
@@ -133,3 +139,22 @@ def test_a_trained_model_keeps_the_moments_of_its_data(tmp_path, recipe):
     expected, found = measured_moments(trainer.run.data), load(tmp_path / "run").denoiser.moments
     assert torch.allclose(found.mean, expected.mean, atol=1e-6)
     assert torch.allclose(found.variances, expected.variances, rtol=1e-5)
+
+
+def test_long_vectors_are_described_number_by_number(generator, monkeypatch):
+    """Nothing of D² numbers is made of them, or kept."""
+    monkeypatch.setattr(moments, "PRINCIPAL", 10)
+    x = torch.randn(200, 30, generator=generator) * torch.arange(1, 31)
+    found = measured_moments(
+        described(x, torch.arange(200) % 2, classes=2, levels=None, low=None, high=None)
+    )
+    assert isinstance(found.basis, OwnBasis)
+    assert set(found.tensors()) == {"mean", "variances"}
+    assert torch.allclose(found.variances[-1], x.double().var(0, correction=0), rtol=1e-4)
+    again = moments_from(found.tensors(), (30,))
+    assert isinstance(again.basis, OwnBasis)
+    assert torch.allclose(again.mean, found.mean, rtol=1e-5, atol=1e-5)
+    rows = torch.arange(60.0).reshape(2, 30)
+    coordinates = again.basis.coordinates(rows)
+    coordinates += 1
+    assert torch.equal(again.basis.samples(coordinates, rows), rows + 1)

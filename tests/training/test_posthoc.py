@@ -185,3 +185,21 @@ def test_raw_weights_are_those_of_the_last_step(tmp_path, recipe, capsys):
     capsys.readouterr()
     assert main(["sample", str(tmp_path), *words, "x.png", "--weights", "raw"]) == 2
     assert "raw.safetensors is needed" in capsys.readouterr().err
+
+
+def test_the_averages_of_a_checkpoint_stay_until_the_next(tmp_path):
+    module, snapshots = Walk(), Snapshots(tmp_path)
+    profiles = Profiles(PowerAverage(module, 0.05))
+    snapshots.write(4, profiles, "last")
+    snapshots.write(6, profiles)
+    assert [f.name for f in snapshots.files()] == [
+        f"{k}.safetensors" for k in ("last-00000004", "step-00000006")
+    ]
+    snapshots.write(8, profiles, "last")
+    assert [f.stem for f in snapshots.files()] == ["step-00000006", "last-00000008"]
+
+
+def test_files_that_a_killed_process_was_writing_are_none_of_them(tmp_path):
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / ".123-3abcdefg.partial.safetensors").write_bytes(b"half")
+    assert snapshots.files() == []

@@ -38,3 +38,15 @@ def test_a_run_shows_both_weights(tmp_path, recipe, previews):
     assert (pixels[-height:, :width] == left).all()
     assert (pixels[-height:, -width:] == right).all()
     assert (left != right).any()
+
+
+def test_a_sampler_that_takes_no_other_steps_has_previews_and_training_goes_on(
+    tmp_path, recipe, previews
+):
+    given = "sampling.sampler.grid={kind: given, numbers: [1, .5, .1, .001]}"
+    *_, last = Trainer(recipe("images", "sampling.steps=4", given), tmp_path / "a")
+    assert (tmp_path / "a" / "samples" / "step-00000006.png").is_file()
+    few = "sampling.sampler={kind: dopri5, max_steps: 1, rtol: 1e-12, atol: 1e-12}"
+    *_, last = Trainer(recipe("images", few), tmp_path / "b")
+    assert last.step == 6
+    assert (tmp_path / "b" / "model.safetensors").is_file()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from scorefield.errors import InputError
 from scorefield.recipes import find_recipe
-from scorefield.training import Trainer, read_log, write_report
+from scorefield.training import Trainer, read_log, verdict_of, write_report
 from scorefield.training.folder import write_recipe
 from scorefield.training.health import Health
 from scorefield.viz.svg import Line, chart, thinned, ticks
@@ -190,3 +190,17 @@ def test_ticks_are_few_and_in_the_range(low, high, log):
     assert 2 <= len(found) <= 12
     assert all(low <= tick <= high for tick in found)
     assert found == sorted(found)
+
+
+def test_a_recipe_that_cannot_be_read_is_told(tmp_path, recipe):
+    list(Trainer(recipe("points"), tmp_path))
+    (tmp_path / "recipe.json").write_bytes('{"data": {"path": "größe"}}'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"recipe\.json is not JSON"):
+        write_report(tmp_path)
+
+
+def test_the_verdict_is_that_of_the_page(tmp_path, recipe):
+    """Also of a run without a model yet."""
+    list(Trainer(recipe("points"), tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    assert verdict_of(tmp_path).reason in write_report(tmp_path).read_text(encoding="utf-8")

@@ -198,3 +198,36 @@ def test_a_verdict_is_json():
     found = judge(CASES["good"], TRAINING)
     assert json.loads(json.dumps(vars(found)))["kind"] == "good"
     assert str(found).startswith("good: ")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_losses_below_0_are_no_alarm(seed):
+    """A learned weight makes them; level ones scatter about 0 or below."""
+    draw = random.Random(seed)
+    lines = log(level, seed=seed)
+    for line in lines:
+        line["loss"] = -2 + draw.gauss(0, 0.05)
+    assert judge(lines, TRAINING).kind == "good"
+
+
+def test_losses_that_fall_through_0_are_still_learning():
+    lines = log(falling)
+    for line in lines:
+        line["loss"] = 1 - 3 * line["step"] / 2000
+    assert judge(lines, TRAINING).kind == "still learning"
+
+
+@pytest.mark.parametrize(
+    ("held_out", "kind"),
+    [([1, 0.9, 1, 0.9, 1, 0.97], "good"), ([0.5, 0.3, 0.4, 0.3, 0.4, 0.36], "over-fitting")],
+)
+def test_few_checks_say_little(held_out, kind):
+    """Of six no chance can be told: that the last is below the one before does not make them fall."""
+    lines = log(level, held_out=level)
+    checks = [line for line in lines if "health" in line]
+    kept, train = checks[-6:], [0.95, 0.3][kind == "over-fitting"]
+    for line, loss in zip(kept, held_out, strict=True):
+        line["health"] |= {"held_out": {"ema": [loss] * 3, "raw": [loss] * 3}, "train": [train] * 3}
+        line["health"]["gaussian"] = [2.0] * 3
+    lines = [line for line in lines if "health" not in line or line in kept]
+    assert judge(lines, TRAINING).kind == kind

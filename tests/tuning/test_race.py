@@ -133,3 +133,10 @@ def test_a_small_purse_tries_the_first_of_the_list(offset):
     assert {e.setting for e in last.entries} == {s for some in LEVELS.values() for s in some[:2]}
     with pytest.raises(InputError, match=f"budget is too small: it buys . samples .* {FEWEST} are"):
         finished(Planted(), offset, Purse(samples=40))
+
+
+def test_a_model_whose_own_way_refuses_is_tuned(offset):
+    refused = LEVELS[8][BEST]
+    last = finished(Planted(refuses=(BEST,)), offset, Purse(samples=8000), stays=[refused])
+    assert of(last, refused).refused == "out of range"
+    assert last.running

@@ -110,13 +110,17 @@ def test_all_settings_start_from_the_same_noise(exact, frechet):
         ("20k samples", Purse(samples=20_000)),
         ("500 Samples", Purse(samples=500)),
         ("1000", Purse(samples=1000)),
+        ("20k", Purse(samples=20_000)),
+        ("1m samples", Purse(samples=1_000_000)),
     ],
 )
 def test_budgets(words, purse):
     assert parse_purse(words) == purse
 
 
-@pytest.mark.parametrize("words", ["soon", "0s", "-4", "", "5 steps of it"])
+@pytest.mark.parametrize(
+    "words", ["soon", "0s", "-4", "", "5 steps of it", "120steps", "5k images"]
+)
 def test_budgets_that_are_none(words):
     with pytest.raises(InputError, match="is not a budget; give a time"):
         parse_purse(words)

@@ -10,8 +10,7 @@ from cyclopts import Parameter
 
 from scorefield.cli.options import Json
 from scorefield.cli.output import say
-from scorefield.models import read_card
-from scorefield.training import judge, read_log, write_report
+from scorefield.training import verdict_of, write_report
 
 
 def report(
@@ -33,5 +32,5 @@ def report(
         Print one line of JSON.
     """
     path = write_report(run, out)
-    found = judge(read_log(run), read_card(run).recipe.training)
+    found = verdict_of(run)
     say(f"{path}\n{found}", as_json=as_json, report=str(path), verdict=asdict(found))

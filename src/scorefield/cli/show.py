@@ -10,7 +10,7 @@ from scorefield.cli.options import Json
 from scorefield.cli.output import say
 from scorefield.models import read_card
 from scorefield.recipes import to_dict
-from scorefield.training import half_life, judge, read_log
+from scorefield.training import half_life, read_log, verdict_of
 
 
 def show(
@@ -31,7 +31,7 @@ def show(
     card = read_card(run)
     log = read_log(run) if Path(run).is_dir() else []
     lines = [line for line in log if "loss" in line]
-    found = judge(log, card.recipe.training) if lines else None
+    found = verdict_of(run) if lines else None
     facts = {
         "run": run,
         "scorefield": card.scorefield,

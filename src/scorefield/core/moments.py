@@ -64,6 +64,23 @@ class PrincipalBasis(Basis):
 
 
 @dataclass(frozen=True, eq=False)
+class OwnBasis(Basis):
+    """The axes that samples have anyway."""
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        return x.flatten(1).clone()
+
+    def samples(self, coordinates: Tensor, like: Tensor) -> Tensor:
+        return coordinates.reshape(like.shape)
+
+    def like(self, x: Tensor) -> Basis:
+        return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
 class CosineBasis(Basis):
     """The discrete cosine transform of images: what natural images' covariance nearly diagonalizes in.
 
@@ -183,6 +200,8 @@ def moments_from(tensors: Mapping[str, Tensor], shape: Sequence[int]) -> Moments
     rows = {"mean": (groups, dim), "variances": (groups, dim)}
     if groups > 0 and sizes == rows | {"vectors": (dim, dim)}:
         basis: Basis = PrincipalBasis(found["vectors"])
+    elif groups > 0 and len(shape) == 1 and sizes == rows:
+        basis = plain_basis(shape)
     elif groups > 0 and len(shape) > 1 and sizes == rows | {"channels": (shape[0], shape[0])}:
         basis = plain_basis(shape, found["channels"])
     else:
@@ -226,9 +245,9 @@ def plain_basis(shape: Sequence[int], channels: Tensor | None = None) -> Basis:
         shape: shape of a sample, (C, H, W), (C, L) or (D,).
         channels: an orthonormal basis of the channels, shape (C, C); the axes if not given.
     """
-    axes = torch.eye(shape[0], dtype=torch.float64)
     if len(shape) == 1:
-        return PrincipalBasis(axes)
+        return OwnBasis()
+    axes = torch.eye(shape[0], dtype=torch.float64)
     height, width = (1, *shape[1:])[-2:]
     return CosineBasis(axes if channels is None else channels, height, width)
 

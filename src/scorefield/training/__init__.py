@@ -7,7 +7,7 @@ from scorefield.training.folder import has_run
 from scorefield.training.log import read_log
 from scorefield.training.posthoc import averaged
 from scorefield.training.progress import Progress
-from scorefield.training.report import write_report
+from scorefield.training.report import verdict_of, write_report
 from scorefield.training.trainer import Trainer
 from scorefield.training.verdict import Verdict, judge
 
@@ -23,5 +23,6 @@ __all__ = [
     "judge",
     "read_faults",
     "read_log",
+    "verdict_of",
     "write_report",
 ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from scorefield.atomic import writing
 from scorefield.errors import InputError
 from scorefield.recipes.training import Training
 from scorefield.training.progress import Progress
@@ -181,7 +182,8 @@ def record(out: Path, fault: Fault) -> None:
     for name in ("loss", "grad_norm"):
         if not math.isfinite(plain[name]):
             plain[name] = str(plain[name])
-    with (out / FAULTS_FILE).open("a", encoding="utf-8") as file:
+    path = out / FAULTS_FILE
+    with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(plain, allow_nan=False) + "\n")
 
 

@@ -44,9 +44,12 @@ def stored_recipe(out: Path, resume: bool) -> Recipe | None:
     if not file.is_file():
         return Checkpoints(out / STATES).newest().recipe or read_card(out).recipe
     try:
-        return from_dict(Recipe, json.loads(file.read_text(encoding="utf-8")), "recipe")
-    except json.JSONDecodeError as error:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:  # also of bytes that are no UTF-8
         raise InputError(f"{file} is not JSON: {error}") from error
+    return from_dict(Recipe, plain, "recipe")
 
 
 def difference(out: Path, stored: Recipe, given: Recipe) -> str:

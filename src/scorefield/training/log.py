@@ -140,7 +140,10 @@ def read_log(out: str | Path) -> list[dict[str, Any]]:
     path = Path(out) / LOG_FILE
     if not path.is_file():
         raise InputError(f"no {LOG_FILE} in {out}")
-    return list(_lines(path))
+    try:
+        return list(_lines(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

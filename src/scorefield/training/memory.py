@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scorefield.data.base import Data
 from scorefield.nets.engine import Engine
+from scorefield.training.fitting import is_out_of_memory
 from scorefield.training.progress import Remark
 from scorefield.training.state import Part
 
@@ -32,6 +33,7 @@ class Memory:
     Arguments:
         weights: the weights and buffers.
         averages: averages of the weights.
+        origin: the copy of weights and averages that a run begins with, in the machine's memory.
         data: samples that are kept in memory.
         gradients: the gradient.
         moments: what the optimizer remembers.
@@ -41,6 +43,7 @@ class Memory:
 
     weights: int
     averages: int
+    origin: int
     data: int
     gradients: int
     moments: int
@@ -53,7 +56,7 @@ class Memory:
         Arguments:
             split: parts a batch is computed in.
         """
-        return self.gradients + self.moments + self.activations // split
+        return self.origin + self.gradients + self.moments + self.activations // split
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Room:
         shares = {
             "weights": needed.weights,
             "averages": needed.averages,
+            "their copy until there is a checkpoint": needed.origin,
             "data": needed.data,
             "gradients": needed.gradients,
             "optimizer": needed.moments,
@@ -124,6 +128,21 @@ class Room:
 def size(number: int) -> str:
     """A number of bytes in words, such as '1.3 GB'."""
     return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
+
+
+def kept_bytes(run: Callable[[], Tensor], held: Iterable[Tensor]) -> int | None:
+    """Bytes that a forward pass keeps for the backward pass; none if memory runs out before.
+
+    Arguments:
+        run: the pass; its result is dropped.
+        held: tensors that are there anyway, such as the weights.
+    """
+    try:
+        return saved_bytes(run, held)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 def saved_bytes(run: Callable[[], Tensor], held: Iterable[Tensor]) -> int:
@@ -160,23 +179,32 @@ def scaled(one: int, two: int, rows: int) -> int:
 
 
 def estimated(
-    stepper: Stepper, average: Part, data: Data, first: tuple[Tensor, Tensor | None]
+    stepper: Stepper,
+    averages: Sequence[Part],
+    data: Data,
+    first: tuple[Tensor, Tensor | None],
+    *,
+    copied: bool,
 ) -> Memory:
     """The memory of training, as far as two small passes tell.
 
     Arguments:
         stepper: before its weights are compiled or shared.
-        average: of the weights.
+        averages: of the weights.
         data: the data.
         first: this process's rows of the first batch, and its labels.
+        copied: whether weights and averages are to be copied, in the memory that is looked at.
     """
     training, network = stepper.recipe.training, stepper.network
     gradients = sum(p.nbytes for p in network.parameters())
     # What is chosen by measuring is not known yet; fp32 takes the most.
     precision = "fp32" if training.precision == "auto" else training.precision
+    weights = sum(w.nbytes for w in network.state_dict().values())
+    averaged = sum(w.nbytes for part in averages for w in part.tensors().values())
     return Memory(
-        weights=sum(w.nbytes for w in network.state_dict().values()),
-        averages=sum(w.nbytes for w in average.tensors().values()),
+        weights=weights,
+        averages=averaged,
+        origin=weights + averaged if copied else 0,
         data=sum(v.nbytes for v in vars(data).values() if _is_in_memory(v)),
         gradients=gradients,
         moments=MOMENTS[training.optimizer] * gradients,

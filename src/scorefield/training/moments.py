@@ -19,9 +19,10 @@ def measured_moments(data: Data) -> Moments:
     """The moments of all data and of each class.
 
     Small samples are described along their principal directions, exactly; large images along cosines,
-    in which the covariance of natural images is nearly diagonal. A class has a mean of its own, and
-    variances along the same basis. Of very many samples, evenly spread representatives are measured: all
-    up to 2²⁸ numbers (342,000 digits of MNIST) or 20,000 samples, see `scorefield.data.blocks`.
+    in which the covariance of natural images is nearly diagonal; long vectors number by number. A class
+    has a mean of its own, and variances along the same basis. Of very many samples, evenly spread
+    representatives are measured: all up to 2²⁸ numbers (342,000 digits of MNIST) or 20,000 samples,
+    see `scorefield.data.blocks`.
 
     Arguments:
         data: the data.
@@ -68,6 +69,8 @@ def _members(
 def _basis(data: Data) -> Basis:
     shape = data.spec.shape
     small = math.prod(shape) <= PRINCIPAL
+    if len(shape) == 1 and not small:
+        return plain_basis(shape)
     width = math.prod(shape) if small else shape[0]
     total, product, count = torch.zeros(width), torch.zeros(width, width), 0
     total, product = total.double(), product.double()

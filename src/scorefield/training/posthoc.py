@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -112,7 +112,8 @@ class Snapshots:
 
     def files(self) -> list[Path]:
         """The files there are, oldest first."""
-        return sorted(self.folder.glob("*-[0-9]*.safetensors"), key=_step)
+        found = [f for kind in get_args(Kind) for f in self.folder.glob(f"{kind}-*.safetensors")]
+        return sorted(found, key=_step)
 
     def is_due(self, before: float, now: float) -> bool:
         """Whether a step passes one of the moments.
@@ -124,7 +125,7 @@ class Snapshots:
         return int(before * SNAPSHOTS) < int(min(now, 1.0) * SNAPSHOTS)
 
     def write(self, step: int, profiles: Profiles, kind: Kind = "step") -> None:
-        """Write the averages of a step to ``step-N``, or to ``last-N``, which the next file removes.
+        """Write the averages of a step to ``step-N``, or to ``last-N``, which the next of its kind removes.
 
         Arguments:
             step: the step.
@@ -141,9 +142,10 @@ class Snapshots:
         }
         path = self.folder / f"{kind}-{step:08d}.safetensors"
         write_tensors(path, tensors, {})
-        for old in self.folder.glob("last-*.safetensors"):
-            if old != path:
-                old.unlink()
+        if kind == "last":  # of a checkpoint, whose model needs it until there is another
+            for old in self.folder.glob("last-*.safetensors"):
+                if old != path:
+                    old.unlink()
 
     def drop_after(self, step: int) -> None:
         """Delete those of later steps, which a run that goes on from this one makes again.

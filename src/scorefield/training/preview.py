@@ -20,7 +20,8 @@ LETTERS, MARGIN, GAP = 24, 8, 16  # pixels: height of letters, about them, and b
 def save_preview(folder: Path, models: Mapping[str, Model]) -> None:
     """Write ``folder/step-N.png`` with a few samples of each model, always from the same noise.
 
-    Points need matplotlib for a picture; without it there is none, and training does not stop for it.
+    Points need matplotlib for a picture; without it there is none, and training does not stop for it, nor
+    for a sampler that cannot draw from a young model or in few steps.
 
     Arguments:
         folder: the run's folder of samples.
@@ -29,8 +30,9 @@ def save_preview(folder: Path, models: Mapping[str, Model]) -> None:
     drawn = {}
     for words, model in models.items():
         count = IMAGES if model.spec.is_image else POINTS
-        x = model.sample(count, steps=STEPS, seed=0, batch=count)
+        steps = min(STEPS, model.sampling.steps)
         try:
+            x = model.sample(count, steps=steps, seed=0, batch=count)
             drawn[words] = picture(x, model.spec)
         except InputError:
             return

@@ -38,6 +38,18 @@ FLOOR = "4 4"  # dashes of what a run is held against
 LEAST = 1e-3
 
 
+def verdict_of(out: str | Path) -> Verdict:
+    """How a run is doing, by its log and the recipe that it is trained by now.
+
+    Arguments:
+        out: the run folder.
+
+    Raises:
+        InputError: when there is no run or no log.
+    """
+    return judge(read_log(out), _recipe(Path(out)).training)
+
+
 def write_report(out: str | Path, path: Path | None = None) -> Path:
     """Write the report of a run; it appears whole or not at all. Returns where.
 
@@ -49,14 +61,19 @@ def write_report(out: str | Path, path: Path | None = None) -> Path:
         InputError: when there is no run or no log, or the page cannot be written.
     """
     folder = Path(out)
-    recipe = stored_recipe(folder, resume=True)
-    if recipe is None:
-        raise InputError(f"there is no run in {out}")
+    recipe = _recipe(folder)
     page = report(read_log(folder), recipe, folder.name, _latest(folder / SAMPLES))
     path = path or folder / REPORT_FILE
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
+
+
+def _recipe(folder: Path) -> Recipe:
+    recipe = stored_recipe(folder, resume=True)
+    if recipe is None:
+        raise InputError(f"there is no run in {folder}")
+    return recipe
 
 
 def report(
@@ -115,7 +132,8 @@ def _losses(
     each = _finite(points, "loss")
     smooth = list(zip(images, smoothed([line["loss"] for line in points]), strict=True))
     training = [Line("each 20 steps", each, 0, "1 2"), Line("smoothed", smooth)]
-    charts = [chart("Training loss", training, "images", log_x=True, log_y=True)]
+    above = all(loss > 0 for _, loss in each)  # a learned weight makes losses below 0
+    charts = [chart("Training loss", training, "images", log_x=True, log_y=above)]
     kinds: list[tuple[str, Callable[[Health], Losses], int, str]] = [
         ("held-out, averaged weights", lambda h: h.ema, 0, ""),
         ("held-out, raw weights", lambda h: h.raw, 3, "5 3"),

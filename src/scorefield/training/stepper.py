@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.data.base import DataSpec
+from scorefield.errors import InputError
 from scorefield.nets.base import Network
 from scorefield.nets.engine import Engine
 from scorefield.recipes.recipe import Recipe
@@ -20,7 +21,7 @@ from scorefield.samplers.noise import stream
 from scorefield.training.draws import drawn_by_row
 from scorefield.training.fitting import until_it_fits
 from scorefield.training.loss import LossModule
-from scorefield.training.memory import saved_bytes, scaled
+from scorefield.training.memory import kept_bytes, scaled
 from scorefield.training.optimizers import build_optimizers
 from scorefield.training.order import AUGMENT, DEQUANTISE, DROPOUT, NOISE
 from scorefield.training.processes import Processes
@@ -213,8 +214,12 @@ class Stepper:
                 partial(self._loss, replace(engine, compiled=False), given, slice(rows))
                 for rows in (1, min(2, len(x0)))
             )
-            one, two = (saved_bytes(run, held) for run in passes)
-        return scaled(one, two, len(x0))
+            one, two = (kept_bytes(run, held) for run in passes)
+        if one is None:
+            raise InputError(
+                "a single sample does not fit into memory; try a smaller network or smaller images"
+            )
+        return scaled(one, 2 * one if two is None else two, len(x0))
 
     def _fitted(
         self, engine: Engine, step: int, x0: Tensor, label: Tensor | None, most: int

@@ -161,8 +161,10 @@ class Trainer:
     def _prepared(self) -> Generator[Remark, None, None]:
         """Settle how much is computed at once and how, as before when resuming, else by measuring."""
         run, stepper = self.run, self.run.stepper
-        needed = estimated(stepper, run.average, run.data, run.first)
-        room = Room(needed, free_bytes(run.accelerator.device))
+        device, averages = run.accelerator.device, (run.average, run.profiles)
+        begins = run.position.step == 0 and device.type == "cpu"
+        needed = estimated(stepper, averages, run.data, run.first, copied=begins)
+        room = Room(needed, free_bytes(device))
         stepper.split, remarks = room.fitted(stepper.split)
         yield from remarks
         if run.position.step == 0:

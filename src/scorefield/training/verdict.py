@@ -149,7 +149,9 @@ def scatter(values: Sequence[float]) -> float:
 
 
 def trend(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the last quarter relative to that of the quarter before, and how sure that is.
+    """How far the mean of the last quarter is from that of the quarter before, and how sure that is.
+
+    Both relative to the size of the latter.
 
     Arguments:
         values: one after the other; at least one.
@@ -159,7 +161,8 @@ def trend(values: Sequence[float]) -> tuple[float, float]:
     before = values[-2 * quarter : -quarter] or values[:1]
     base = statistics.fmean(before)
     error = scatter(values[-2 * quarter :]) * math.sqrt(2 / quarter)
-    return statistics.fmean(late) / base - 1, error / base
+    unit = abs(base) or 1.0
+    return (statistics.fmean(late) - base) / unit, error / unit
 
 
 def _diverging(course: Course) -> Verdict | None:
@@ -185,10 +188,13 @@ def _growth(course: Course) -> str:
     means = [(b - a) / window for a, b in zip(sums, sums[window:], strict=False)]
     late, best = means[-1], min(means)
     noise = scatter(course.losses) / math.sqrt(window)
-    if late > JUMP * best and late > best + SCATTERS * noise:
+    ratios = (
+        min(course.losses) > 0
+    )  # a learned weight makes losses below 0, of which there are none
+    if ratios and late > JUMP * best and late > best + SCATTERS * noise:
         return f"the loss is {late:.4g}, {late / best:.1f} times the {best:.4g} it had come down to"
     first, peak = course.losses[0], max(course.losses)
-    if late > LEARNT * first and peak > JUMP * first:
+    if ratios and late > LEARNT * first and peak > JUMP * first:
         return f"the loss went up to {peak:.4g} and is {late:.4g}; it was {first:.4g} at first"
     now, before = statistics.median(course.norms[-window:]), statistics.median(course.norms)
     if now > SURGE * before and trend(course.losses)[0] > 0:
@@ -246,6 +252,9 @@ def _starved(course: Course) -> Verdict | None:
 
 
 def _falls(values: Sequence[float]) -> bool:
+    """Whether losses still fall; of few, which tell nothing of chance, whether the last is the least."""
+    if len(values) < LINES:
+        return values[-1] <= min(values)
     change, error = trend(values)
     return change < -max(FALL, SCATTERS * error)
 
@@ -255,7 +264,7 @@ def _learning(course: Course) -> Verdict | None:
     if course.spent < 1:
         reason += f"; {1 - course.spent:.0%} of the budget is left"
         return Verdict("still learning", reason, "Let it train on")
-    if _falls(course.held_out if len(course.held_out) >= 4 else course.losses):
+    if _falls(course.held_out if len(course.held_out) >= LINES else course.losses):
         advice = (
             "A larger budget would still help: scorefield resume RUN --budget, with twice as much"
         )

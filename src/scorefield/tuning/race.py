@@ -103,12 +103,10 @@ def race(
         clock: seconds.
 
     Raises:
-        InputError: when the purse does not buy a first round.
+        InputError: when the purse does not buy a first round, or nothing can be drawn in any way.
     """
     meter = _Meter(purse, clock)
-    probe = [*stays, *(s for some in levels.values() for s in some)][0]
-    draw(probe.sampling, 0, FEWEST)  # to see how long an evaluation takes
-    meter.spend(probe, FEWEST)
+    meter.spend(_probe([*stays, *(s for some in levels.values() for s in some)], draw), FEWEST)
     meter.lap()
     size = _size(levels, stays, meter)
     alive = {level: [s for s in some[:size] if s not in stays] for level, some in levels.items()}
@@ -129,6 +127,19 @@ def race(
         meter.lap()
         if turn + 1 < rounds:
             alive = {level: _better(some, field) for level, some in alive.items()}
+
+
+def _probe(settings: Sequence[Setting], draw: Draw) -> Setting:
+    """The first setting that draws, to see how long an evaluation takes; some may not suit the model."""
+    *others, last = settings
+    for setting in others:
+        try:
+            draw(setting.sampling, 0, FEWEST)
+        except InputError:
+            continue
+        return setting
+    draw(last.sampling, 0, FEWEST)
+    return last
 
 
 def _further(entry: Entry, draw: Draw, judge: Judge, more: int) -> Entry:
@@ -163,8 +174,9 @@ def _size(levels: Mapping[int, Sequence[Setting]], stays: Sequence[Setting], met
         first = meter.affords([*stays, *(s for some in levels.values() for s in some[:size])])
         if first / _rounds(size) >= (FIRST if size > SIZES[-1] else FEWEST):
             return size
+    bought = max(0, int(first))
     raise InputError(
-        f"the budget is too small: it buys {int(first)} samples of each setting, and {FEWEST} are needed"
+        f"the budget is too small: it buys {bought} samples of each setting, and {FEWEST} are needed"
     )
 
 

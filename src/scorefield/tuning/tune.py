@@ -115,15 +115,21 @@ def parse_purse(text: str) -> Purse:
     Raises:
         InputError: when they are not of these forms or not above 0.
     """
+    wrong = InputError(
+        f"'{text}' is not a budget; give a time (90s, 5m, 2h) or samples (20k samples)"
+    )
+    number = re.fullmatch(
+        r"\s*([\d.]+\s*(?:k|m(?=\s*s))?)\s*(?:samples?)?\s*", text, flags=re.IGNORECASE
+    )
     try:
-        budget = Budget.parse(re.sub(r"samples?$", "images", text.strip(), flags=re.IGNORECASE))
+        budget = Budget.parse(f"{number[1]} images" if number else text)
     except InputError:
-        raise InputError(
-            f"'{text}' is not a budget; give a time (90s, 5m, 2h) or samples (20k samples)"
-        ) from None
-    if budget.unit == "seconds":
-        return Purse(seconds=budget.amount)
-    return Purse(samples=int(budget.amount))
+        raise wrong from None
+    if number:
+        return Purse(samples=int(budget.amount))
+    if budget.unit != "seconds":
+        raise wrong
+    return Purse(seconds=budget.amount)
 
 
 def _levels(asked: int) -> tuple[int, ...]:

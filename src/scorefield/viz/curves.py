@@ -93,7 +93,8 @@ def plot_loss(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
         axes.plot(
             images, smooth, color=drawn.get_color(), label=literal(f"{name} ({smooth[-1]:.4f})")
         )
-    axes.set(xlabel="images seen", ylabel="loss", yscale="log")
+    above = all(line["loss"] > 0 for lines in logs.values() for line in lines if "loss" in line)
+    axes.set(xlabel="images seen", ylabel="loss", yscale="log" if above else "linear")
     axes.legend()
     return rendered(figure)
 

@@ -72,12 +72,13 @@ class Checks:
         # Of float16 without the scale that training has for it, small gradients would be lost.
         exact = replace(engine, precision="fp32") if engine.precision == "fp16" else engine
         gradient: tuple[float, ...] = ()
-        if self.recipe.training.batch > 1:
+        if self.recipe.training.batch > 1 and self._is_plain:
             with exact.autocast(self.device):
                 gradient = self._gradient(network, step, rows)
         with engine.autocast(self.device):
             raw = self._losses(network, self.held_out, forward)
-            network.load_state_dict(average)
+        network.load_state_dict(average)
+        with engine.autocast(self.device):  # anew: within one, weights are cast once and kept
             ema, train = (
                 self._losses(network, samples, forward) for samples in (self.held_out, self.train)
             )
@@ -92,6 +93,12 @@ class Checks:
             noise_scale=noise_scale(self.gradients),
             ema_lag=lag,
         )
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the recipe alone says what loss is trained: its gradient has a noise scale."""
+        objective = self.recipe.objective
+        return not objective.weighting.learned and objective.times.stretches == 0
 
     @cached_property
     def train(self) -> Samples:
