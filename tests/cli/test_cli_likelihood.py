@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from scorefield import DormandPrince
 from scorefield.cli.main import main
-from scorefield.models import bits_per_dim, data_of, likelihoods, load
+from scorefield.models import bits_per_dim, data_of, decoded, likelihoods, load
+from scorefield.viz import picture as draw
 
 COARSE = ["--rtol", "0.1", "--atol", "0.1"]
 
@@ -30,8 +32,6 @@ def test_likelihood_of_images(work, run, digits, strict):
     done = strict(last)
     model = load("images")
     found = []
-    from scorefield import DormandPrince
-
     x, label = data_of(model, "train", 3)
     for part in likelihoods(model, x, label, probes=2, solver=DormandPrince(0.1, 0.1)):
         found.append(part.log_prob)
@@ -105,9 +105,13 @@ def test_codes_of_images_keep_their_labels(work, run, digits):
         assert found["latents"].shape == (4, 1, 12, 12)
         assert found["labels"].tolist() == [0, 1, 2, 3]
     run("latent", "decode", "images", "z.npz", *COARSE, "--columns", "4", "-o", "x.png")
+    model, found = load("images"), np.load("z.npz")
+    z, told = (torch.from_numpy(found[key]) for key in ("latents", "labels"))
+    x = torch.cat(list(decoded(model, z, told, solver=DormandPrince(0.1, 0.1))))
     with Image.open("x.png") as picture:
         # 1 row and 4 columns of 12×12 with 2 pixels around and between: 58 × 16
         assert picture.width * 16 == picture.height * 58
+        assert np.array_equal(np.asarray(picture), np.asarray(draw(x, model.spec, columns=4)))
 
 
 def test_interpolations(work, run, digits):

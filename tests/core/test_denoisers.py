@@ -76,8 +76,8 @@ def test_perfect_network_regresses_on_its_target(kind, mixture, generator, norma
     x0, eps, t = oracle.draw(n, generator), normal(n, 2), torch.full((n,), 0.3).double()
     alpha, sigma = (v[:, None] for v in VP()(t))
     x = alpha * x0 + sigma * eps
-    a, b = (v[:, None] for v in parameterization.target(VP(), t))
-    residual = a * oracle(x, t) + b * oracle.noise(x, t) - (a * x0 + b * eps)
+    network = Perfect(oracle, parameterization)
+    residual = NetworkDenoiser(network, VP(), parameterization, MEAN.tolist()).residual(x0, t, eps)
     for weight in (torch.ones_like(x), x):  # orthogonal to 1 and to x, as a regression's is
         product = residual * weight
         assert (product.mean(0).abs() < 5 * product.std(0) / n**0.5).all()

@@ -13,6 +13,7 @@ from scorefield.core.objective import NULL_LABEL, Objective
 from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
 from scorefield.core.schedules import VE, VP, Cosine, Flow
 from scorefield.core.times import (
+    ImportanceTimes,
     KnotTimes,
     LogitNormalTimes,
     LogNormalTimes,
@@ -169,11 +170,13 @@ def test_noise_is_standard_normal(generator, normal):
 def test_labels_are_dropped_at_the_stated_share(generator, normal):
     n = 20000
     label = torch.arange(n) % 10
-    kept = Objective(drop=0.1).draw(VP(), normal(n, 1), label, generator)[2]
+    t, _, kept = Objective(drop=0.1).draw(VP(), normal(n, 1), label, generator)
     dropped = kept == NULL_LABEL
     assert abs(float(dropped.double().mean()) - 0.1) < 5 * (0.1 * 0.9 / n) ** 0.5
     assert torch.equal(kept[~dropped], label[~dropped])
-    assert len(kept[dropped]) == len(label[dropped])
+    for other in (t, torch.arange(n).double(), label.double()):  # whatever else there is
+        pair = torch.stack([dropped.double(), other])
+        assert abs(float(torch.corrcoef(pair)[0, 1])) < 5 / n**0.5
 
 
 def test_no_label_and_every_label_can_be_dropped(generator, normal):
@@ -235,3 +238,13 @@ def test_the_weight_of_the_likelihood_is_finite_where_no_signal_is_left(path):
     near = torch.tensor([1 - 1e-7, 1.0], dtype=torch.float64)
     before, end = Likelihood()(path, EDM(0.5), near)
     assert float(end) == pytest.approx(float(before), abs=1e-5)
+
+
+def test_times_that_are_drawn_more_often_count_less(normal):
+    times = ImportanceTimes(stretches=4, floor=0.2).knowing(torch.tensor([0.0, 1, 4, 25]))
+    objective, x0 = Objective(times=times), normal(8, 2)
+    t, eps, _ = objective.draw(VP(), x0, None, torch.Generator().manual_seed(3))
+    got = objective(denoiser(), x0, generator=torch.Generator().manual_seed(3))
+    share = times.correction(VP(), t)
+    assert not torch.allclose(share, torch.ones_like(share))
+    assert torch.allclose(got, share * objective.losses(denoiser(), x0, t, eps, None))

@@ -58,6 +58,8 @@ def test_no_label_is_the_unconditional_denoiser(two, normal):
     assert torch.equal(CFG(two, 3.0)(x, T, label=None), two.free(x, T))
     mixed = CFG(two, 3.0)(x, T, label=torch.tensor([0, -1, 0, -1]))
     assert torch.equal(mixed[1::2], two.free(x, T)[1::2])
+    led = CFG(two, 3.0)(x, T, label=torch.zeros(4, dtype=torch.int64))
+    assert torch.equal(mixed[::2], led[::2])
 
 
 def test_equal_spreads_give_a_gaussian_beyond_the_conditional_mean(normal):

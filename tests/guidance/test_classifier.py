@@ -46,7 +46,7 @@ def test_pure_noise_is_not_led(mixture, normal):
     assert torch.equal(ClassifierGuidance(whole, log_prob)(x, t), whole(x, t))
 
 
-def test_conditions_reach_both(normal):
+def test_conditions_reach_both(normal, labelled):
     one = torch.ones(1, dtype=torch.float64)
     denoiser = MixtureDenoiser(Flow(), one, torch.zeros(1, 2), torch.eye(2)[None])
     seen = []
@@ -58,6 +58,10 @@ def test_conditions_reach_both(normal):
     label = torch.arange(3)
     ClassifierGuidance(denoiser, log_prob)(normal(3, 2), torch.tensor(0.5), label=label)
     assert torch.equal(seen[0], label)
+    plain, x, t = labelled(Flow()), normal(3, 1), torch.tensor(0.5)
+    label = torch.tensor([0, 1, -1])
+    led = ClassifierGuidance(plain, lambda x, t, label: 0 * x.sum(1))
+    assert torch.equal(led(x, t, label=label), plain(x, t, label=label))
 
 
 def test_a_scale_must_be_finite(mixture):

@@ -163,3 +163,8 @@ def test_a_model_can_be_given_another_way_of_drawing(images):
     assert led.drawn_by(way).sampling == way
     expected = images.sample(2, sampler=Euler(), steps=5)
     assert torch.equal(led.drawn_by(way).sample(2), expected)
+
+
+def test_the_noise_is_what_trajectories_start_from(images):
+    begin = next(iter(images.trajectory(3, sampler=Euler(), steps=3, seed=5, first=2)))
+    assert torch.equal(images.noise(3, seed=5, first=2), begin.x)

@@ -212,3 +212,15 @@ def test_attention_is_where_it_is_asked_for():
 def test_bad_settings_are_refused(make, sentence):
     with pytest.raises(InputError, match=sentence):
         make()
+
+
+def test_the_decoder_gets_the_encoders_maps():
+    network, fine, given = awake(UNET, (1, 12, 12), 0), {}, {}
+    for k, (down, up) in enumerate(zip(network.down, network.up, strict=True)):
+        down.register_forward_hook(lambda m, i, out, k=k: fine.update({k: out}))
+        up.register_forward_pre_hook(lambda m, i, k=k: given.update({k: i[0]}))
+    network(*inputs((1, 12, 12)))
+    assert fine.keys() == given.keys()
+    assert len(fine) == len(UNET.multipliers)
+    for k, skip in fine.items():
+        assert torch.equal(given[k][:, -skip.shape[1] :], skip)

@@ -49,9 +49,9 @@ def test_other_errors_pass():
 def small_memory(monkeypatch):
     """small_memory(5): a pass of more than 5 rows fails, also in the middle of a batch."""
 
-    def limit(rows):
-        known = Stepper._loss
+    known = Stepper._loss
 
+    def limit(rows):
         def loss(self, engine, given, part):
             value = known(self, engine, given, part)
             if len(torch.arange(len(given[0]))[part]) > rows:
@@ -100,7 +100,9 @@ def test_parts_are_remembered_and_told(tmp_path, recipe, small_memory):
             break
     small_memory(99)  # a larger machine: the parts stay
     resumed = Trainer(None, tmp_path / "run", resume=True)
+    assert resumed.run.stepper.split == 4
     list(resumed)
+    assert resumed.run.stepper.split == 4
     for name, part in straight.run.parts.items():
         there = resumed.run.parts[name].tensors()
         assert all(torch.equal(value, there[key]) for key, value in part.tensors().items())
@@ -176,6 +178,15 @@ def test_the_scale_is_torchs():
     again = LossScale()
     again.restore(own.tensors())
     assert (again.scale, again.good) == (own.scale, own.good)
+
+
+def test_gradients_are_those_of_the_loss_without_its_scale(tmp_path, recipe):
+    trainer = Trainer(recipe("points"), tmp_path)
+    loss, norm, right = gradients(trainer)
+    trainer.run.stepper.scaling = LossScale(2.0**10)
+    again, other, found = gradients(trainer)
+    assert (again, other) == pytest.approx((loss, norm), rel=1e-5)
+    assert torch.allclose(found, right, rtol=1e-5, atol=1e-7)
 
 
 def test_float16_needs_a_gpu(tmp_path, recipe):
