@@ -191,7 +191,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.count % BATCH or asked.fidelity % BATCH:
         parser.error(f"--count and --fidelity must be multiples of {BATCH}")
-    folder, model = asked.out, sf.load(asked.run)
+    folder, model = asked.out, sf.load(asked.run, precision="fp32", compile="off")
     folder.mkdir(parents=True, exist_ok=True)
     denoiser = Doubled(model.guided(asked.guidance))
     highest = min(level(denoiser, 1.0), HIGHEST)

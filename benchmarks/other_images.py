@@ -34,7 +34,12 @@ from scorefield.data.base import Data
 from scorefield.evaluation import Reference
 
 PUBLISHED = ("training.optimizer=adamw", "training.lr=2e-4", "training.batch=128")
-SAME = ("sampling.steps=10", "sampling.guidance=1.5")
+SAME = (
+    "sampling.steps=10",
+    "sampling.guidance=1.5",
+    "sampling.sampler={kind: gaussian-residual, rule: network, final: denoise}",
+    "sampling.sampler.grid={kind: residual, rule: network}",
+)
 WAYS: dict[str, tuple[str, ...]] = {
     "the recipe mnist": ("mnist",),
     "DDPM as published, our network": ("mnist-ddpm", *PUBLISHED, *SAME),
@@ -77,7 +82,7 @@ def held_out_loss(model: sf.Model, data: Data) -> float:
 def figures(run: Path, reference: Reference, test: Data, number: int) -> list[str]:
     model = sf.load(run)
     distance, obeyed = judged(model, reference, number)
-    picture = ["sample", run, "-n", "100", "-o", run.with_suffix(".png")]
+    picture = ["sample", run, "-n", "100", "-o", run.with_name(f"{run.name}.png")]
     subprocess.run([sys.executable, "-m", "scorefield", *picture], check=True)
     return [f"{held_out_loss(model, test):.4f}", f"{distance:.2f}", f"{obeyed:.1%}"]
 

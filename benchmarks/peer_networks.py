@@ -21,7 +21,8 @@ import diffusers
 import numpy as np
 import torch
 from network_scores import BATCH, BUDGETS, distances, summary
-from peer_solvers import CONFIGS, Config, Levels, levels_between, walk
+from noise_levels import Levels, levels_between
+from peer_solvers import CONFIGS, Config, walk
 from scores import read
 
 SCREEN = 32  # starts from which every setting is tried

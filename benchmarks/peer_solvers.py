@@ -13,47 +13,11 @@ from functools import partial
 
 import diffusers
 import torch
+from noise_levels import Levels
 from scores import Clock
 from stand_ins import k_diffusion_sampling
 
 Denoise = Callable[[torch.Tensor, float], torch.Tensor]  # (x, σ) ↦ E[x₀ | x₀ + σε = x]
-STAGES = 1000  # of a chain
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The noise levels that a network knows, and the chain of β that diffusers is told them by.
-
-    Arguments:
-        lowest: the least σ.
-        highest: the largest, where x_T is.
-        first: β of the chain's first stage.
-        last: β of the last; they grow linearly.
-    """
-
-    lowest: float
-    highest: float
-    first: float
-    last: float
-
-    @property
-    def chain(self) -> dict[str, float]:
-        return {"beta_start": self.first, "beta_end": self.last}
-
-
-DDPM = Levels(0.010000500037503125, 157.40728081040737, 1e-4, 0.02)
-
-
-def levels_between(lowest: float, highest: float) -> Levels:
-    """A chain that begins and ends at the noise levels of a network."""
-    first = lowest**2 / (1 + lowest**2)
-    low, high = first, 0.5
-    for _ in range(60):
-        last = (low + high) / 2
-        betas = torch.linspace(first, last, STAGES, dtype=torch.float64)
-        reached = math.expm1(-float(torch.log1p(-betas).sum())) ** 0.5
-        low, high = (last, high) if reached < highest else (low, last)
-    return Levels(lowest, highest, first, last)
 
 
 K = k_diffusion_sampling()
@@ -85,15 +49,19 @@ def variance_preserving(make, denoise, levels, x, steps, generator):
         scheduler.set_begin_index(0)
     noise = {} if generator is None else {"generator": generator}
     x = x / math.sqrt(1 + levels.highest**2)
+
+    def noise_in(x, level):
+        x = x * math.sqrt(1 + level**2)
+        return (x - denoise(x, level)) / level
+
+    noise_in = denoise.covering(noise_in)
     for i, t in enumerate(scheduler.timesteps):
         if hasattr(scheduler, "sigmas"):
             level = float(scheduler.sigmas[i])
         else:
             signal = float(scheduler.alphas_cumprod[int(t)])
             level = math.sqrt((1 - signal) / signal)
-        scale = math.sqrt(1 + level**2)
-        eps = (x * scale - denoise(x * scale, level)) / level
-        x = scheduler.step(eps, t, x, **noise).prev_sample
+        x = scheduler.step(noise_in(x, level), t, x, **noise).prev_sample
     return x
 
 
@@ -102,11 +70,11 @@ def variance_exploding(make, denoise, levels, x, steps, generator):
     scheduler = make(**levels.chain)
     scheduler.set_timesteps(steps)
     scheduler.set_begin_index(0)
+    noise_in = denoise.covering(lambda x, level: (x - denoise(x, level)) / level)
     for i, t in enumerate(scheduler.timesteps):
         level = float(scheduler.sigmas[i])
         scheduler.scale_model_input(x, t)  # would be the network's input; it must be called
-        eps = (x - denoise(x, level)) / level
-        x = scheduler.step(eps, t, x).prev_sample
+        x = scheduler.step(noise_in(x, level), t, x).prev_sample
     return x
 
 
@@ -119,10 +87,15 @@ def ipndm(grid, denoise, levels, x, steps, generator):
     scheduler.betas = sigmas * scheduler.alphas
     scheduler.set_begin_index(0)
     x = x * scheduler.alphas[0]
-    for i, t in enumerate(scheduler.timesteps):
-        level, alpha, beta = float(sigmas[i]), scheduler.alphas[i], scheduler.betas[i]
+
+    def answer(x, level, alpha, beta):
         eps = (x / alpha - denoise(x / alpha, level)) / level
-        x = scheduler.step((eps - beta * x) / alpha, t, x).prev_sample
+        return (eps - beta * x) / alpha
+
+    answer = denoise.covering(answer)
+    for i, t in enumerate(scheduler.timesteps):
+        given = float(sigmas[i]), scheduler.alphas[i], scheduler.betas[i]
+        x = scheduler.step(answer(x, *given), t, x).prev_sample
     return x
 
 
@@ -132,12 +105,30 @@ def k_diffusion(sampler, grid, denoise, levels, x, steps, generator):
     def model(x, sigma):
         return denoise(x, float(sigma[0]))
 
-    options = {} if generator is None else {"noise_sampler": normal(x, generator)}
+    options = {} if generator is None else {"noise_sampler": Brownian(x, generator)}
     return sampler(model, x, grid(steps, levels.lowest, levels.highest), disable=True, **options)
 
 
-def normal(like, generator):
-    return lambda *_: torch.randn(like.shape, generator=generator, dtype=like.dtype)
+class Brownian:
+    """Noise as k-diffusion's BrownianTreeNoiseSampler gives it, from a generator and in float64.
+
+    The increment of a Brownian motion between two levels, over the root of their distance. A second call
+    from the same level goes on along the same motion, as in the two stages of a step of dpmpp_sde.
+    """
+
+    def __init__(self, like, generator):
+        self.like, self.generator, self.last = like, generator, (None, None, None)
+
+    def __call__(self, begin, end):
+        begin, end = float(begin), float(end)
+        since, until, moved = self.last
+        z = torch.randn(self.like.shape, generator=self.generator, dtype=self.like.dtype)
+        if since == begin and abs(end - begin) > abs(until - begin):
+            moved = moved + math.sqrt(abs(end - until)) * z
+        else:
+            moved = math.sqrt(abs(end - begin)) * z
+        self.last = begin, end, moved
+        return moved / math.sqrt(abs(end - begin))
 
 
 def dpm_fast(denoised_end, denoise, levels, x, steps, generator):

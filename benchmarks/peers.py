@@ -18,7 +18,8 @@ from pathlib import Path
 
 import diffusers
 import torch
-from peer_solvers import CONFIGS, DDPM, walk
+from noise_levels import DDPM
+from peer_solvers import CONFIGS, walk
 from scores import BUDGETS, CLOCKED_BUDGET, SHAPES, net_seconds, read, score
 
 

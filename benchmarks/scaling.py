@@ -1,7 +1,7 @@
-"""How memory and time of a training step and of sampling grow with images and pixels.
+"""How memory and time of a loss with its gradients, and of sampling, grow with images and pixels.
 
 Every setting has a process of its own, so that its peak of memory is its own; what smaller ones predict
-not to fit is left out. To training and to sampling, cost = fixed + c pixels^p is fitted; p is 1 where
+not to fit is left out. To gradients and to sampling, cost = fixed + c pixels^p is fitted; p is 1 where
 growth is linear. Writes scaling.md and scaling.png. A batch is drawn at once, however large; left to itself
 sampling takes so many at once as the cache holds, and its memory is bounded.
 
@@ -25,8 +25,7 @@ from tables import table
 
 SIDES = (8, 16, 32, 64, 128)
 BATCHES = (1, 8, 64, 512)
-LEAST, MOST = 2**9, 2**19  # pixels of a batch, beside a fixed cost and within the time there is
-WORK = ("training step", "sampling")
+WORK = ("gradients", "sampling")
 EVALUATIONS = 4
 KINDS = ("seconds", "megabytes")
 
@@ -96,16 +95,13 @@ def exponent(sizes: list[int], costs: list[float]) -> float:
 
 
 def settings() -> list[tuple[str, int, int]]:
-    inside = [(s, b) for s in SIDES for b in BATCHES if LEAST <= s * s * b <= MOST]
-    return [(work, side, batch) for work in WORK for side, batch in inside]
+    return [(work, side, batch) for work in WORK for side in SIDES for batch in BATCHES]
 
 
 def fits(work: str, pixels: int, rows: list[dict], total: float) -> bool:
-    """Whether what was seen of smaller settings predicts less than half of the memory."""
-    known = [
-        r["megabytes"] / r["pixels"] for r in rows if r["work"] == work and r["pixels"] >= 4096
-    ]
-    return not known or max(known) * pixels < total / 2
+    """Whether the largest setting so far predicts less than two thirds of the memory."""
+    known = max((r for r in rows if r["work"] == work), key=lambda r: r["pixels"], default=None)
+    return known is None or known["megabytes"] / known["pixels"] * pixels < 2 / 3 * total
 
 
 def collected(seconds: float) -> list[dict]:

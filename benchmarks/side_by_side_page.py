@@ -101,10 +101,12 @@ stage in a process of its own; medians, with quartiles over rounds. The peers ge
 Scorefield's whole run without labels took: checks, checkpoints and choosing how to compute included. Their
 images come from memory, which is faster than their own readers. Sampling stops after half of the budget,
 two minutes or 10,000 samples, whichever comes first; batches are of 100, and in customary ways of 16 (the
-tutorial's: 64). The preset with labels is guided by 1.5: 10 steps of two evaluations. Distances are in the
-features of the package's digit classifier, to the training images. Few samples make a distance too large,
-so that of as many test images stands beside it, and none is given for fewer than {few}. The start goes from
-launching the process to the end of its first step, but for choosing how to compute."""
+tutorial's: 64). Scorefield's network computes in bf16 where the machine can, compiled, for k-diffusion
+too; compiling is not counted. diffusers tuned samples in bf16, the others in fp32, as they were trained.
+The preset with labels is guided by 1.5: 10 steps of two evaluations. Distances are in the features of the
+package's digit classifier, to the training images. Few samples make a distance too large, so that of as
+many test images stands beside it, and none is given for fewer than {few}. The start goes from launching
+the process to the end of its first step, but for choosing how to compute."""
 
 
 def notes(results: dict) -> Iterator[str]:

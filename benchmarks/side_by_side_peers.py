@@ -158,8 +158,11 @@ class Diffusers:
 
         model.register_forward_hook(count)
 
+        few_bits = torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16")
+
         def batch(number: int) -> np.ndarray:
-            made = pipeline(number, num_inference_steps=steps, output_type="np").images
+            with few_bits:
+                made = pipeline(number, num_inference_steps=steps, output_type="np").images
             x = torch.from_numpy(made).permute(0, 3, 1, 2)
             return contest.to_bytes(torch.nn.functional.pixel_shuffle(x, self.patch).numpy())
 

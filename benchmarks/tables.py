@@ -66,6 +66,28 @@ def ratios(peers: dict[str, dict], ours: dict[str, dict]) -> str:
     return table(["ours / best peer", *map(str, BUDGETS)], body)
 
 
+def means(peers: dict, ours: dict, names: list[str], stochastic: bool) -> str:
+    """The geometric mean over problems of each of ours over the best peer."""
+    logs: dict[str, list[list[float]]] = {}
+    for name in names:
+        theirs = of_kind(peers["problems"][name], stochastic)
+        least = [best(theirs, b)[1] for b in BUDGETS]
+        for key, row in of_kind(ours["problems"][name], stochastic).items():
+            ratios = [error(row, b) / e for b, e in zip(BUDGETS, least, strict=True)]
+            logs.setdefault(key, []).append([math.log(r) if r > 0 else -math.inf for r in ratios])
+    body = [
+        [
+            key,
+            *(
+                times_as_large(math.exp(sum(some) / len(some)), 1.0)
+                for some in zip(*rows, strict=True)
+            ),
+        ]
+        for key, rows in logs.items()
+    ]
+    return table(["ours / best peer, geometric mean", *map(str, BUDGETS)], body)
+
+
 def times(peers: dict[str, dict], ours: dict[str, dict]) -> str:
     """Microseconds of one core for an evaluation, outside the network."""
     rows = {**ours, **peers}
@@ -83,10 +105,14 @@ def report(peers: dict, ours: dict, names: list[str]) -> str:
         f"# Samplers on problems with exact answers\n\nAgainst {versions}. Errors in units of σ_data."
     ]
     kinds = ((False, "deterministic, RMS error"), (True, "stochastic, sliced W2"))
+    for stochastic, title in kinds:
+        parts += [f"## All problems: {title}", means(peers, ours, names, stochastic)]
     for name in names:
         for stochastic, title in kinds:
             theirs = of_kind(peers["problems"][name], stochastic)
             mine = of_kind(ours["problems"][name], stochastic)
+            if not mine:
+                continue
             parts += [f"## {name}: {title}", champions(theirs, mine), ratios(theirs, mine)]
             if stochastic:
                 parts.append(f"Two sets of exact draws are {shown(ours['floor'][name])} apart.")

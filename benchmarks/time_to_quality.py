@@ -63,17 +63,24 @@ def found(run: Path, reference: Reference, number: int) -> dict:
     }
 
 
+def obeyed(share: float | None) -> str:
+    """The share of labels obeyed, where there are labels."""
+    return "–" if share is None else f"{share:.2%}"
+
+
 def table(rows: list[dict]) -> str:
     """The rows in Markdown, and below them the median of each budget."""
     out = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
-        cells = {**row, "labels obeyed": f"{row['labels obeyed']:.2%}"}
+        cells = {**row, "labels obeyed": obeyed(row["labels obeyed"])}
         cells["Fréchet distance"] = f"{row['Fréchet distance']:.2f}"
         out.append("| " + " | ".join(str(cells[c]) for c in COLUMNS) + " |")
     for budget in dict.fromkeys(row["budget"] for row in rows):
         of = [row for row in rows if row["budget"] == budget]
-        distance, obeyed = (statistics.median(r[c] for r in of) for c in COLUMNS[-2:])
-        out.append(f"| {budget} | median | | | {distance:.2f} | {obeyed:.2%} |")
+        distance = statistics.median(row["Fréchet distance"] for row in of)
+        shares = [row["labels obeyed"] for row in of if row["labels obeyed"] is not None]
+        share = obeyed(statistics.median(shares) if shares else None)
+        out.append(f"| {budget} | median | | | {distance:.2f} | {share} |")
     return "\n".join(out) + "\n"
 
 

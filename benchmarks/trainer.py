@@ -169,9 +169,7 @@ PARTS = {"overhead": overhead, "saving": saving, "resume": resume, "size": size}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only", choices=PARTS, action="append", help="one part; may be given again"
-    )
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="some parts")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     asked = parser.parse_args()

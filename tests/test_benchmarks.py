@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from scorefield.core.ddpm import DDPM
+from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.oracles import MixtureDenoiser
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -32,7 +32,7 @@ problems, scores, loaders = module("problems"), module("scores"), module("loader
 contest, tutorial, page = module("contest"), module("tutorial"), module("side_by_side_page")
 module("peers_environment")
 side_by_side = module("side_by_side")
-module("tables")  # which scaling imports
+tables, noise_levels = module("tables"), module("noise_levels")
 scaling = module("scaling")
 MADE = {name: make for name, (make, _) in problems.PROBLEMS.items() if name != "digits64"}
 
@@ -155,15 +155,49 @@ def test_exponents_are_those_of_growth_beyond_a_fixed_cost(p, fixed, rng):
     assert found == pytest.approx(p, abs=0.05)
 
 
+@pytest.mark.parametrize(("lowest", "highest"), [(0.002, 80), (0.03, 80), (0.1, 80), (0.1, 20)])
+def test_a_chain_ends_at_the_levels_of_a_network(lowest, highest):
+    """Also where its β fall, as from 0.1 to 80."""
+    found = noise_levels.levels_between(lowest, highest)
+    chain = DDPM(1000, LinearBetas(found.first, found.last))
+    alpha, sigma = chain(torch.tensor([0.001, 1.0], dtype=torch.float64))
+    assert (sigma / alpha).tolist() == pytest.approx([lowest, highest], rel=1e-6)
+    with pytest.raises(ValueError, match="no chain of 1000 stages leads from"):
+        noise_levels.levels_between(5.0, 20.0)
+
+
+def test_what_says_the_same_in_other_terms_is_on_the_networks_clock():
+    def slow(x):
+        begin = time.process_time()
+        while time.process_time() - begin < 0.02:
+            pass
+        return x
+
+    clock = scores.Clock(slow)
+    clock.covering(lambda x: clock(slow(slow(x))))(1)
+    assert clock.calls == 1
+    assert clock.seconds == pytest.approx(0.06, abs=0.015)
+
+
+def test_means_over_problems_are_geometric():
+    def side(*values):
+        found = [{str(b): {"error": v, "evaluations": b} for b in scores.BUDGETS} for v in values]
+        rows = [{"a": {"stochastic": False, "errors": errors}} for errors in found]
+        return {"problems": dict(zip(("one", "two"), rows, strict=True))}
+
+    text = tables.means(side(1.0, 1.0), side(0.25, 1.0), ["one", "two"], stochastic=False)
+    assert text.splitlines()[-1].split(" | ")[1:3] == ["0.50", "0.50"]
+
+
 def test_scaling_goes_from_small_to_large():
     asked = scaling.settings()
     assert {side for _, side, _ in asked} == {8, 16, 32, 64, 128}
     assert {batch for _, _, batch in asked} == {1, 8, 64, 512}
-    # a batch of 10^6 pixels at 10 kB each is 10 GB: too much of 16, not of 32
-    rows = [{"work": "sampling", "pixels": 8192, "megabytes": 80.0}]
-    assert not scaling.fits("sampling", 10**6, rows, 16_000)
-    assert scaling.fits("sampling", 10**6, rows, 32_000)
-    assert scaling.fits("training step", 10**6, rows, 16_000)
+    # a batch of 10^6 pixels at 10 kB each is 10 GB: too much of 12, not of 16
+    rows = [{"work": "sampling", "pixels": n, "megabytes": m} for n, m in ((64, 20), (8192, 80))]
+    assert not scaling.fits("sampling", 10**6, rows, 12_000)
+    assert scaling.fits("sampling", 10**6, rows, 16_000)
+    assert scaling.fits("gradients", 10**6, rows, 12_000)
 
 
 @pytest.mark.slow
