@@ -142,3 +142,8 @@ def test_impossible_chains_are_refused(steps, betas):
 def test_quadratic_betas_have_roots(settings):
     with pytest.raises(InputError, match=f"{next(iter(settings))} must lie between 0 and 1"):
         QuadraticBetas(**settings)
+
+
+def test_betas_may_be_given_as_a_list():
+    found = DDPM(3, GivenBetas([0.1, 0.2, 0.3]))
+    assert float(found(1.0)[0]) == pytest.approx((0.9 * 0.8 * 0.7) ** 0.5)

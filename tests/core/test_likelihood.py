@@ -310,3 +310,11 @@ def test_output_that_is_not_finite_is_reported(run, normal):
 def test_impossible_probes_are_refused(ask, words, mixture, normal):
     with pytest.raises(InputError, match=words):
         log_likelihood(mixture(VP()), normal(2, 2), exact=False, **ask)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"), [({"probes": 0}, "probes must be at least 1"), ({"probe": "foo"}, "'foo'")]
+)
+def test_settings_of_probes_are_checked_where_none_is_needed(mixture, normal, ask, words):
+    with pytest.raises(InputError, match=words):
+        log_likelihood(mixture(VP()), normal(2, 2), **ask)

@@ -245,3 +245,16 @@ def test_data_without_spread_have_no_moments(normal):
     for denoiser in (still, same):
         assert denoiser.moments is None
         assert torch.allclose(denoiser(x, torch.tensor(0.5)), torch.ones(3, 2).double())
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "words"),
+    [
+        (torch.zeros(()), torch.eye(1), "were expected"),
+        (torch.tensor([0.0, math.nan]), torch.eye(2), "means must be finite"),
+        (torch.zeros(2), torch.tensor([[1.0, 0.9], [0.0, 1.0]]), "must be symmetric"),
+    ],
+)
+def test_impossible_gaussians_are_refused(mean, covariance, words):
+    with pytest.raises(InputError, match=words):
+        GaussianDenoiser(VP(), mean, covariance)

@@ -88,3 +88,9 @@ def test_forward_sde_is_the_schedules(schedule, normal):
 def test_negative_noise_is_refused(gaussian, eta):
     with pytest.raises(InputError, match="eta must be at least 0"):
         ReverseSDE(gaussian(VP()), eta)
+
+
+@pytest.mark.parametrize("times", [[0.8, 0.5], [0.5, 0.5], []])
+def test_a_simulation_goes_forward(times, normal):
+    with pytest.raises(InputError, match="times must be a row that increases"):
+        next(ForwardSDE(VP()).simulate(normal(2, 2), torch.tensor(times), torch.randn_like))

@@ -294,3 +294,8 @@ def test_impossible_bounds_are_refused(normal):
         variational_bound(white(VP()), normal(2, 3), times, variance=0.0)
     with pytest.raises(InputError, match="times must be a row of at least 1"):
         variational_bound(white(VP()), normal(2, 3), times[:0])
+
+
+def test_times_of_a_chain_decrease(gaussian, normal):
+    with pytest.raises(InputError, match="times must decrease"):
+        variational_bound(gaussian(VP()), normal(2, 2), [0.1, 0.5, 1.0])

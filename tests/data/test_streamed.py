@@ -207,3 +207,15 @@ next(os.kept)
 def test_a_program_that_ends_in_the_middle_ends_quietly():
     done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_threads_that_are_made_later_have_their_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    list(ahead(abs, [1, 2], threads=1, depth=1))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    torch.set_num_threads(before)
+    assert found == [2]

@@ -133,3 +133,9 @@ def test_inception_score_at_its_ends():
     assert inception_score(sure, seeded()).value == pytest.approx(4, rel=0.03)
     assert inception_score(sure[:200], seeded()).value == pytest.approx(1)
     assert inception_score(torch.zeros(800, 4), seeded()).value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("counts", "shares"), [([-5, 10], [0.5, 0.5]), ([5, 5], [math.nan, 0.5])])
+def test_counts_and_shares_that_are_none(counts, shares):
+    with pytest.raises(InputError, match="χ² needs"):
+        chi_square(counts, shares)

@@ -397,3 +397,13 @@ def test_a_file_that_finds_no_room_says_how_much_it_needs(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout == f"cannot write {path}: File too large, 1.2 MB needed\n", done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path, points):
+    class Quarter(VP):
+        """A path of one's own."""
+
+    own = replace(points, recipe=replace(points.recipe, schedule=Quarter()))
+    with pytest.raises(InputError, match=r"recipe\.schedule must be one of vp"):
+        save(tmp_path / FILE, own)
+    assert list(tmp_path.iterdir()) == []

@@ -176,3 +176,10 @@ def test_a_path_with_much_noise_is_walked_from_its_start():
 def test_knots_of_a_longer_chain_are_refused(path, count):
     with pytest.raises(InputError, match=f"count must be at most {round(1 / path.t_min)} on this"):
         Knots(count).times(path, 5)
+
+
+def test_there_is_a_knot_at_the_start():
+    with pytest.raises(InputError, match=r"start must be a knot, as 0\.[56] is, got 0\.55"):
+        Knots(10).times(VP(), 3, start=0.55)
+    with pytest.raises(InputError, match="count must be at least 1, got 0"):
+        Knots(0)

@@ -200,3 +200,12 @@ def test_impossible_walks_are_refused_at_the_call(run, mixture):
 def test_impossible_settings_are_refused(kind, settings):
     with pytest.raises(InputError, match=rf"{next(iter(settings))}"):
         kind(**settings)
+
+
+def test_states_of_whole_numbers_are_refused(gaussian):
+    """α and σ would be rounded to them."""
+    exact, x = gaussian(VP()), torch.tensor([[1, 2]])
+    with pytest.raises(InputError, match=r"floating point numbers, got torch\.int64"):
+        sample(exact, x, DDIM(), 5)
+    with pytest.raises(InputError, match="floating point numbers"):
+        exact.score(x, torch.tensor(0.3))

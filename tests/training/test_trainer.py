@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -376,3 +377,18 @@ def test_training_learns_a_distribution(tmp_path):
     assert float((x < -0.4).float().mean()) == pytest.approx(0.3, abs=0.06)
     assert float(x.mean()) == pytest.approx(0, abs=0.15)
     assert float(x.std()) == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("field", "word", "sentence"),
+    [
+        ("optimizer", "adam", "recipe.training.optimizer must be one of adamw, muon, got 'adam'"),
+        ("compile", "yes", "recipe.training.compile must be one of"),
+    ],
+)
+def test_what_no_file_could_give_back_is_not_trained(tmp_path, recipe, field, word, sentence):
+    chosen = recipe("points")
+    wrong = replace(chosen, training=replace(chosen.training, **{field: word}))
+    with pytest.raises(InputError, match=sentence):
+        Trainer(wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

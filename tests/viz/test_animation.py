@@ -97,3 +97,10 @@ def test_video_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"pip install scorefield\[video\]"):
         save_animation(FRAMES, tmp_path / "a.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("times", [{"fps": 0.001}, {"hold": -5.0}, {"hold": 1e4}])
+def test_pictures_stay_as_long_as_a_file_can_say(tmp_path, times):
+    with pytest.raises(InputError, match="a picture can stay for 0 to 655 s"):
+        save_animation([Image.new("L", (4, 4))], tmp_path / "a.gif", **times)
+    assert list(tmp_path.iterdir()) == []

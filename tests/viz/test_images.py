@@ -114,3 +114,8 @@ def test_one_file_an_image(tmp_path, channels):
         with Image.open(tmp_path / "new" / f"{name}.png") as found:
             shown = image if channels in (3, 4) else image[..., 0]
             assert np.array_equal(np.asarray(found), shown)
+
+
+def test_a_grid_is_of_levels():
+    with pytest.raises(InputError, match="uint8, from 0 to 255, got float64"):
+        image_grid(np.full((1, 2, 2, 1), 0.9))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from scorefield.errors import InputError
+
 
 def expand(value: Tensor, like: Tensor) -> Tensor:
     """Give ``value`` the dtype, the device and as many trailing axes as ``like`` has.
@@ -14,7 +16,12 @@ def expand(value: Tensor, like: Tensor) -> Tensor:
 
     Returns:
         ``value`` as () or (B, 1, ..., 1), ready to multiply ``like``.
+
+    Raises:
+        InputError: for a ``like`` of whole numbers, to which α and σ would be rounded.
     """
+    if not like.is_floating_point():
+        raise InputError(f"states must be floating point numbers, got {like.dtype}")
     value = value.to(device=like.device, dtype=like.dtype)
     return value if value.ndim == 0 else rows(value, like)
 

@@ -152,6 +152,9 @@ class GivenBetas(Betas):
 
     numbers: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", tuple(self.numbers))  # a list would have no hash
+
     def values(self, steps: int) -> Tensor:
         if len(self.numbers) != steps:
             raise InputError(f"{len(self.numbers)} betas were given for a chain of {steps} steps")

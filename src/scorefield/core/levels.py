@@ -38,6 +38,8 @@ class Levels(NamedTuple):
     @property
     def spacing(self) -> float:
         """Δ = (high - low)/(number - 1)."""
+        if self.number < 2:
+            raise InputError(f"number must be at least 2, got {self.number}")
         return (self.high - self.low) / (self.number - 1)
 
     def log_prob(self, x0: Tensor, mean: Tensor, std: Tensor) -> Tensor:

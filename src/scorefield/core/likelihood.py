@@ -30,10 +30,13 @@ EXACT_UP_TO = 64  # numbers in a sample up to which the exact trace is the defau
 
 
 class LogLikelihood(NamedTuple):
-    """A log-likelihood in nats and what it is made of; log_prob = prior + divergence.
+    """A log-likelihood in nats and what it is made of; of states, log_prob = prior + divergence.
+
+    Of data, as `data_log_likelihood` gives it, log_prob has what leads from the states at t_min to the data
+    besides.
 
     Arguments:
-        log_prob: log p(x) at t_min, shape (B,).
+        log_prob: log p(x) at t_min, or of data, shape (B,).
         z: the latent code, the state at t = 1, shape (B, ...).
         prior: log p₁(z), shape (B,).
         divergence: log |det ∂z/∂x|, the integral of ∇·v, shape (B,).
@@ -111,6 +114,10 @@ def log_likelihood(
     Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 39 and eq. 40;
         Grathwohl et al. 2019, FFJORD, eq. 7. arXiv:2011.13456, arXiv:1810.01367
     """
+    if probes < 1:
+        raise InputError(f"probes must be at least 1, got {probes}")
+    if probe not in ("rademacher", "gaussian"):
+        raise InputError(f"probe must be 'rademacher' or 'gaussian', got '{probe}'")
     schedule, dim = denoiser.schedule, x[0].numel()
     full = dim <= EXACT_UP_TO if exact is None else exact
     directions = _basis(x) if full else _probes(x, probes, probe, noise)
@@ -198,10 +205,6 @@ def _basis(x: Tensor) -> list[Tensor]:
 
 
 def _probes(x: Tensor, count: int, law: str, noise: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    if count < 1:
-        raise InputError(f"probes must be at least 1, got {count}")
-    if law not in ("rademacher", "gaussian"):
-        raise InputError(f"probe must be 'rademacher' or 'gaussian', got '{law}'")
     drawn = [noise(x) for _ in range(count)]
     return drawn if law == "gaussian" else [torch.where(z < 0, -1.0, 1.0).to(x) for z in drawn]
 

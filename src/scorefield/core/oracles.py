@@ -47,7 +47,7 @@ class MixtureDenoiser(Denoiser):
         self, schedule: Schedule, weights: Tensor, means: Tensor, covariances: Tensor
     ) -> None:
         super().__init__(schedule)
-        count, dim = means.shape
+        count, dim = means.shape if means.ndim == 2 else (-1, -1)
         if weights.shape != (count,) or covariances.shape != (count, dim, dim):
             raise InputError(
                 f"weights (K,), means (K, D), covariances (K, D, D) were expected, got "
@@ -55,6 +55,10 @@ class MixtureDenoiser(Denoiser):
             )
         if not bool((weights > 0).all()):
             raise InputError(f"weights must be positive, got {weights.tolist()}")
+        if not bool(means.isfinite().all()):
+            raise InputError("means must be finite numbers")
+        if not torch.allclose(covariances, covariances.mT, rtol=1e-4, atol=1e-7):
+            raise InputError("covariances must be symmetric")
         variances, basis = torch.linalg.eigh(covariances.double())
         if not bool((variances >= -1e-9 * variances.abs().amax()).all()):
             raise InputError(

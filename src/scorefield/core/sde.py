@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser, noise_from
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError
 
 
@@ -70,7 +70,13 @@ class ForwardSDE:
             x0: clean data, shape (B, ...).
             times: increasing times in [0, 1], shape (n,).
             noise: called with a state, gives standard normal noise of its shape.
+
+        Raises:
+            InputError: at the first step, for times that do not increase.
         """
+        times = as_time(times)
+        if times.ndim != 1 or len(times) == 0 or not bool((times.diff() > 0).all()):
+            raise InputError(f"times must be a row that increases, got {times.tolist()}")
         alpha, sigma = self.schedule(times)
         x = expand(alpha[0], x0) * x0 + expand(sigma[0], x0) * noise(x0)
         yield times[0], x

@@ -17,7 +17,7 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.levels import Levels
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedules import Schedule, as_time
 from scorefield.core.sde import transition
 from scorefield.errors import InputError
 
@@ -71,14 +71,17 @@ def variational_bound(
         cond: conditions by name, such as ``label`` of shape (B,).
 
     Raises:
-        InputError: for a variance that is not above 0, or fewer than 1 time.
+        InputError: for a variance that is not above 0, fewer than 1 time, or times that do not decrease.
 
     Reference: Sohl-Dickstein et al. 2015, eq. 14; Ho et al. 2020, eq. 5. arXiv:1503.03585, arXiv:2006.11239
     """
     if not variance > 0:
         raise InputError(f"variance must be above 0, got {variance}")
+    times = as_time(times)
     if times.ndim != 1 or len(times) < 1:
         raise InputError(f"times must be a row of at least 1, got shape {tuple(times.shape)}")
+    if not bool((times.diff() < 0).all()):
+        raise InputError(f"times must decrease, got {times.tolist()}")
     schedule, kls, x0_hat = denoiser.schedule, [], x0
     with torch.no_grad():
         for t, s in pairwise([*times, None]):

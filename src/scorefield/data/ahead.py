@@ -30,7 +30,8 @@ def ahead(
     """
     waiting: deque[Future[R]] = deque()
     # One core each: a second team of torch's threads, which wait busily, would slow the caller down.
-    # (torch then begins threads that are made later with one core, too.)
+    # Threads that are made later would begin with one core too, unless told otherwise at the end.
+    cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(
         threads, "scorefield-ahead", initializer=torch.set_num_threads, initargs=(1,)
     )
@@ -45,3 +46,4 @@ def ahead(
     finally:
         if not at_exit():  # the interpreter has ended the threads, and taken its modules apart
             pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(cores)

@@ -66,10 +66,10 @@ def chi_square(counts: Sequence[int], shares: Sequence[float]) -> ChiSquare:
     """
     found, expected = (torch.tensor(tuple(v), dtype=torch.float64) for v in (counts, shares))
     there = expected > 0
-    if len(found) != len(expected) or bool((expected < 0).any()) or int(there.sum()) < 2:
+    if len(found) != len(expected) or not bool((expected >= 0).all()) or int(there.sum()) < 2:
         raise InputError(f"χ² needs a share for each of at least 2 classes, got {tuple(shares)}")
-    if not found.sum() > 0:
-        raise InputError("χ² needs at least 1 sample, got 0")
+    if not found.sum() > 0 or bool((found < 0).any()):
+        raise InputError(f"χ² needs at least 1 sample, and none below 0, got {tuple(counts)}")
     expected = expected / expected.sum() * found.sum()
     terms = (found - expected).square()[there] / expected[there]
     outside = math.inf if bool((found[~there] > 0).any()) else 0.0

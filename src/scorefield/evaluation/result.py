@@ -98,7 +98,7 @@ def write_result(result: Result, path: Path) -> None:
         )
 
 
-def read_result(path: Path) -> dict[str, Any]:
+def read_result(path: str | Path) -> dict[str, Any]:
     """The facts of an evaluation from its file.
 
     Arguments:
@@ -107,6 +107,7 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         InputError: when there is none, or it is something else.
     """
+    path = Path(path)
     file = path / "evaluation.json" if path.is_dir() else path
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

@@ -40,14 +40,16 @@ def save(path: str | Path, model: Model) -> None:
         model: what to save.
 
     Raises:
-        InputError: when the path cannot be written.
+        InputError: when the path cannot be written, or the recipe could not be read from there.
     """
     from scorefield import __version__
 
+    recipe = to_dict(model.recipe)
+    from_dict(Recipe, recipe, "recipe")  # as `load` will
     header = {
         "format": str(FORMAT),
         "scorefield": __version__,
-        "recipe": json.dumps(to_dict(model.recipe)),
+        "recipe": json.dumps(recipe),
         "spec": json.dumps(asdict(model.spec)),
         "step": str(model.step),
     }

@@ -132,6 +132,10 @@ class Knots(Grid):
 
     count: int = 1000
 
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"count must be at least 1, got {self.count}")
+
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
     ) -> Tensor:
@@ -139,10 +143,13 @@ class Knots(Grid):
         if 1 / self.count < schedule.t_min * (1 - 1e-9):
             most = int(1 / schedule.t_min + 1e-9)
             raise InputError(f"count must be at most {most} on this schedule, got {self.count}")
-        first = torch.floor(torch.tensor(start * self.count + 1e-9, dtype=torch.float64))
-        if n > int(first):
-            raise InputError(f"steps must be at most {int(first)}, the knots there are, got {n}")
-        return torch.linspace(float(first), 1, n, dtype=torch.float64).round() / self.count
+        first = round(start * self.count)
+        if abs(first - start * self.count) > 1e-6:
+            near = max(1, first) / self.count
+            raise InputError(f"start must be a knot, as {near:g} is, got {start}")
+        if n > first:
+            raise InputError(f"steps must be at most {first}, the knots there are, got {n}")
+        return torch.linspace(first, 1, n, dtype=torch.float64).round() / self.count
 
 
 @dataclass(frozen=True)

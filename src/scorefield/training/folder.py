@@ -22,12 +22,13 @@ def write_recipe(out: Path, recipe: Recipe) -> None:
         path.write_text(json.dumps(to_dict(recipe), indent=2) + "\n", encoding="utf-8")
 
 
-def has_run(out: Path) -> bool:
+def has_run(out: str | Path) -> bool:
     """Whether there is a run in a folder, or what is left of one.
 
     Arguments:
         out: the folder.
     """
+    out = Path(out)
     named = [out / RECIPE_FILE, out / MODEL_FILE]
     return any(path.is_file() for path in named) or bool(Checkpoints(out / STATES).files())
 

@@ -19,6 +19,7 @@ from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
 from scorefield.nets.base import Network, lay_out
 from scorefield.nets.engine import Engine
+from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.samplers.noise import stream
 from scorefield.training.batches import Batches
@@ -67,6 +68,7 @@ class Run:
         wanted = stored or recipe
         if wanted is None:
             raise InputError(f"there is no run in {out} to resume")
+        from_dict(Recipe, to_dict(wanted), "recipe")  # what no file could give back is refused
         self.accelerator = accelerator(out, device)
         self.processes = Processes(self.accelerator)
         self.data = self.processes.in_turn(lambda: wanted.data.load("train"))

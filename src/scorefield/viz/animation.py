@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scorefield.atomic import whole_file
 from scorefield.errors import InputError
 
 FORMATS = (".gif", ".webp", ".mp4")
+LONGEST = 655.0  # seconds that a picture of a GIF can stay
 
 
 def save_animation(
@@ -33,6 +35,10 @@ def save_animation(
         raise InputError(f"an animation ends in {', '.join(FORMATS)}, got '{path.name}'")
     if not fps > 0:
         raise InputError(f"fps must be above 0, got {fps}")
+    if not 0 <= hold + 1 / fps <= LONGEST or hold < 0:
+        raise InputError(
+            f"a picture can stay for 0 to {LONGEST:g} s, got fps {fps:g} and hold {hold:g}"
+        )
     shown = list(pictures)
     if not shown:
         raise InputError("an animation needs at least 1 picture, got 0")
@@ -54,7 +60,7 @@ def _film(shown: list[Image.Image], path: Path, fps: float, hold: float) -> None
         ) from error
     shown = shown + [shown[-1]] * round(hold * fps)
     with av.open(str(path), mode="w") as container:
-        stream = container.add_stream("libx264", rate=max(1, round(fps)))
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         # H.264 in its common form needs even sides.
         stream.width, stream.height = (side - side % 2 for side in shown[0].size)
         stream.pix_fmt = "yuv420p"

@@ -26,6 +26,8 @@ def image_grid(images: NDArray[np.uint8], columns: int | None = None) -> Image.I
     """
     if images.ndim != 4 or len(images) == 0:
         raise InputError(f"a grid needs images (N, H, W, C), got shape {images.shape}")
+    if images.dtype != np.uint8:
+        raise InputError(f"a grid needs images of uint8, from 0 to 255, got {images.dtype}")
     if columns is not None and columns < 1:
         raise InputError(f"columns must be at least 1, got {columns}")
     count, height, width, channels = images.shape
