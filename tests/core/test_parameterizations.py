@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
-from scorefield.core.schedules import VE, VP, Flow
+from scorefield.core.schedules import VE, VP, Cosine, Flow
 from scorefield.errors import InputError
 
 KINDS = [X0, Noise, V, Velocity, Score, EDM]
@@ -107,7 +107,7 @@ def test_network_sees_unit_variance_and_a_bounded_time(schedule, kind):
 
 
 def test_condition_is_cut_off_where_no_signal_is_left():
-    assert Noise().condition(Flow(), torch.tensor([0.0, 1.0])).tolist() == [-5, 5]
+    assert Noise().condition(Flow(), torch.tensor([0.0, 1.0])).tolist() == [-5, 1.25]
 
 
 def test_scale_is_one_until_it_is_known():
@@ -119,3 +119,16 @@ def test_scale_is_one_until_it_is_known():
 def test_spread_of_data_must_be_positive(bad):
     with pytest.raises(InputError, match="sigma_data must be above 0"):
         EDM(bad)
+
+
+@pytest.mark.parametrize("path", [Flow(), Cosine()], ids=repr)
+def test_a_network_is_not_asked_where_it_was_never_trained(path):
+    """Where no signal is left c_noise would be infinite; it ends at σ/α = e⁵."""
+    told = EDM(0.5).condition(path, torch.tensor([0.5, 0.9999, 1.0]).double())
+    sigma_over_alpha = float(path.sigma(torch.tensor(0.5)) / path.alpha(torch.tensor(0.5)))
+    assert told.tolist() == pytest.approx([math.log(sigma_over_alpha) / 4, 1.25, 1.25])
+
+
+def test_a_path_with_much_noise_is_told_all_of_it():
+    told = EDM(0.5).condition(VE(0.01, 348.0), torch.ones(1).double())
+    assert float(told) == pytest.approx(math.log(348) / 4)

@@ -18,8 +18,8 @@ from torch import Tensor
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError
 
-# log(σ/α)/4 beyond this is cut off: σ/α = e^±20 tells a network nothing more.
-CONDITION_LIMIT = 5.0
+# log(σ/α)/4 below this is cut off: σ/α = e⁻²⁰ tells a network nothing more.
+CLEANEST = -5.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,13 @@ class Parameterization(ABC):
         return torch.rsqrt((alpha * self.scale) ** 2 + sigma**2)
 
     def condition(self, schedule: Schedule, t: Tensor | float) -> Tensor:
-        """c_noise = log(σ/α)/4, clamped: what the network is told about the time."""
-        return (-schedule.log_snr(t) / 8).clamp(-CONDITION_LIMIT, CONDITION_LIMIT)
+        """c_noise = log(σ/α)/4, clamped: what the network is told about the time.
+
+        On paths that leave no signal at t = 1, where it would be infinite, no more than 1.25: sampling
+        begins there, and training hardly ever sees what lies beyond.
+        """
+        noisiest = float(-schedule.noisy_log_snr(1.0) / 8)
+        return (-schedule.log_snr(t) / 8).clamp(CLEANEST, noisiest)
 
 
 @dataclass(frozen=True)
