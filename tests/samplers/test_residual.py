@@ -323,3 +323,10 @@ def test_its_grid_serves_other_samplers(sampler, start, mixture, normal):
 def test_the_first_level_lies_on_the_path():
     with pytest.raises(InputError, match=r"first must be above 0\.02 on this schedule, got 0\.001"):
         ResidualGrid(first=0.001).times(VE(0.01, 20.0), 5, 1.0, 0.5)
+
+
+def test_data_narrower_than_the_least_noise_can_be_sampled(normal):
+    """Nothing but noise is seen of them: one level is as good as ten."""
+    tight = GaussianDenoiser(VE(0.1, 20.0), torch.ones(2), 1e-6 * torch.eye(2))
+    found = sample(tight, 20 * normal(4, 2), GaussianResidual(), 10)
+    assert torch.allclose(found, torch.ones(4, 2).double(), atol=0.02)

@@ -134,9 +134,10 @@ class ResidualGrid(Grid):
         highest, lowest = (level(schedule, as_time(t)) for t in (start, schedule.t_min))
         rule = RULES[self.rule].numbers(n)
         first = sigma_data * (rule.first if self.first is None else self.first)
-        if first <= lowest:
+        if self.first is not None and first <= lowest:
             least = lowest / sigma_data
             raise InputError(f"first must be above {least:.3g} on this schedule, got {self.first}")
+        first = max(first, 2 * lowest)
         at_once = highest <= max(first, REACH * sigma_data)
         first = highest if at_once else first
         last = max(lowest, sigma_data * (rule.last if self.last is None else self.last))

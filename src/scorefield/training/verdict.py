@@ -188,9 +188,7 @@ def _growth(course: Course) -> str:
     means = [(b - a) / window for a, b in zip(sums, sums[window:], strict=False)]
     late, best = means[-1], min(means)
     noise = scatter(course.losses) / math.sqrt(window)
-    ratios = (
-        min(course.losses) > 0
-    )  # a learned weight makes losses below 0, of which there are none
+    ratios = min(course.losses) > 0  # not so with a learned weight
     if ratios and late > JUMP * best and late > best + SCATTERS * noise:
         return f"the loss is {late:.4g}, {late / best:.1f} times the {best:.4g} it had come down to"
     first, peak = course.losses[0], max(course.losses)
