@@ -18,6 +18,7 @@ from typing import get_type_hints
 import numpy as np
 
 MOST = 10_000  # samples that are enough
+LENT = "scorefield-unlabelled"  # whose network k-diffusion samples
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import side_by_side_page as page
-from contest import Task
+from contest import LENT, Task
 from peers_environment import environment
 
 from scorefield.cli.memory import KEPT
@@ -186,6 +186,8 @@ def compared(contest: Contest, names: list[str]) -> dict:
     ours = [sys.executable, HERE / OURS]
     if failure := contest.called([*ours, "data", contest.folder, contest.data], 3600):
         raise SystemExit(f"there are no images: {failure}")
+    if "k-diffusion" in names and LENT not in names:
+        names = [LENT, *names]
     rows = list(contest.results(names))
     failure = contest.called([*ours, "score", contest.folder, contest.data], 3600)
     scores = contest.folder / "scores.json"

@@ -15,13 +15,12 @@ from pathlib import Path
 import contest
 import numpy as np
 import torch
-from contest import Task
+from contest import LENT, Task
 
 import scorefield as sf
 from scorefield.evaluation import Reference, find_features
 
 OVERRIDES = {"scorefield": [], "scorefield-unlabelled": ["network.conditional=false"]}
-LENT = "scorefield-unlabelled"  # whose network k-diffusion samples
 
 
 def train(task: Task) -> None:

@@ -153,7 +153,7 @@ def figure(path: Path, peers: dict, ours: dict, names: list[str]) -> None:
                 group = {key: row for key, row in mine.items() if key.split(" ")[0] == family}
                 if group:
                     curve(axes, group, color=colours[family], marker=".", label=family)
-            least = [best(rows, b)[1] for rows in (theirs, mine) for b in BUDGETS]
+            least = [best(rows, b)[1] for rows in (theirs, mine) if rows for b in BUDGETS]
             axes.set_ylim(0.7 * min(least), 3 * max(x for x in least if math.isfinite(x)))
             axes.set_xticks(BUDGETS, BUDGETS, minor=False)
             axes.minorticks_off()
