@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from scorefield.errors import InputError
 
@@ -83,6 +85,23 @@ def writing(path: Path) -> Iterator[None]:
                 free = shutil.disk_usage(path.parent).free
                 reason += f" ({free / 1e6:,.1f} MB free in {path.parent})"
         raise InputError(f"cannot write {path}: {reason}") from error
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON holds anything)
+    """What a file of JSON says.
+
+    Arguments:
+        path: the file.
+
+    Raises:
+        InputError: when it cannot be read, or is something else.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # also of bytes that are no UTF-8
+        raise InputError(f"{path} is not JSON: {error}") from error
 
 
 @contextmanager

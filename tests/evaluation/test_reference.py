@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scorefield.data.base import described
+from scorefield.data.blocks import spread
 from scorefield.data.digits import Digits as SmallDigits
 from scorefield.data.mnist import MNIST10k
 from scorefield.data.toy import Moons
@@ -16,7 +17,7 @@ from scorefield.errors import InputError
 from scorefield.evaluation import Reference, digit_features, frechet_distance
 from scorefield.evaluation.estimates import Estimate, mean_of
 from scorefield.evaluation.features import Digits, Pixels, shown
-from scorefield.evaluation.figures import MEANING, class_figures, few, spaced
+from scorefield.evaluation.figures import MEANING, class_figures, few
 from scorefield.evaluation.networks import Own
 from scorefield.evaluation.scores import Scores, estimated
 from scorefield.evaluation.sliced import sliced_wasserstein
@@ -172,7 +173,7 @@ def test_a_single_class_has_no_classes_to_compare():
 
 @pytest.mark.parametrize(("count", "most"), [(10, 3), (7, 7), (5, 100), (1, 1), (101, 100)])
 def test_spaced_numbers(count, most):
-    found = spaced(count, most)
+    found = spread(count, most)
     assert len(found) == min(count, most) == len(found.unique())
     assert 0 <= int(found.min()) <= int(found.max()) < count
     ends = torch.arange(len(found) + 1) * count // len(found)

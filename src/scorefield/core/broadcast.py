@@ -18,12 +18,24 @@ def expand(value: Tensor, like: Tensor) -> Tensor:
         ``value`` as () or (B, 1, ..., 1), ready to multiply ``like``.
 
     Raises:
-        InputError: for a ``like`` of whole numbers, to which α and σ would be rounded.
+        InputError: for a ``like`` of whole numbers.
     """
-    if not like.is_floating_point():
-        raise InputError(f"states must be floating point numbers, got {like.dtype}")
+    check_floating(like)
     value = value.to(device=like.device, dtype=like.dtype)
     return value if value.ndim == 0 else rows(value, like)
+
+
+def check_floating(x: Tensor) -> None:
+    """Refuse states of whole numbers, to which α and σ would be rounded.
+
+    Arguments:
+        x: states.
+
+    Raises:
+        InputError: with their dtype.
+    """
+    if not x.is_floating_point():
+        raise InputError(f"states must be floating point numbers, got {x.dtype}")
 
 
 def rows(value: Tensor, like: Tensor) -> Tensor:

@@ -59,8 +59,7 @@ class Parameterization(ABC):
         On paths that leave no signal at t = 1, where it would be infinite, no more than 1.25: sampling
         begins there, and training hardly ever sees what lies beyond.
         """
-        noisiest = float(-schedule.noisy_log_snr(1.0) / 8)
-        return (-schedule.log_snr(t) / 8).clamp(CLEANEST, noisiest)
+        return (-schedule.log_snr(t) / 8).clamp(CLEANEST, -schedule.noisiest / 8)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -68,6 +69,11 @@ class Schedule(ABC):
         """log-SNR of a time near t = 1, or -10 where no signal is left."""
         found = self.log_snr(t)
         return torch.where(found < NO_SIGNAL, LOG_SNR_FLOOR, found)
+
+    @cached_property
+    def noisiest(self) -> float:
+        """log-SNR at t = 1, or -10 where no signal is left there."""
+        return float(self.noisy_log_snr(1.0))
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         """The time of a log-SNR, the inverse of `log_snr`, held to [0, 1]; by bisection."""

@@ -152,7 +152,7 @@ class UniformLogSNRTimes(FixedTimes):
 
     def __call__(self, schedule: Schedule, u: Tensor) -> Tensor:
         high = schedule.log_snr(schedule.t_min)
-        low = schedule.noisy_log_snr(1.0)
+        low = schedule.noisiest
         return _usable(schedule, schedule.time(low + (high - low) * (1 - u)))
 
 

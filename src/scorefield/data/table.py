@@ -98,9 +98,8 @@ def _classes(text: Text, column: str) -> tuple[Tensor, tuple[str, ...]]:
         raise InputError(f"a value is missing in {text.place(cells.index(''), column)}")
     numbers = {cell: number(cell) for cell in dict.fromkeys(cells)}
     words = [cell for cell, n in numbers.items() if n is None or not math.isfinite(n)]
-    if len(words) < len(
-        numbers
-    ):  # among numbers "NaN" and the like are none, alone they may be words
+    # Among numbers "NaN" and the like are none; where no class is a number they may be words.
+    if len(words) < len(numbers):
         for cell in words:
             if cell.lower() in MISSING:
                 raise InputError(f"a value is missing in {text.place(cells.index(cell), column)}")

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from scorefield.data import blocks
 from scorefield.data.base import Data, Dataset
 from scorefield.errors import InputError
 from scorefield.evaluation.choice import features_for
 from scorefield.evaluation.classes import class_counts
 from scorefield.evaluation.estimates import mean_of
 from scorefield.evaluation.features import Features, Seen
-from scorefield.evaluation.figures import spaced
 from scorefield.evaluation.neighbours import Closeness, closeness
 from scorefield.evaluation.reference import Reference, joined, referring
 from scorefield.evaluation.result import Gallery, Histogram, Result
@@ -196,7 +196,7 @@ def _has_likelihood(model: Model) -> bool:
 
 def _likelihood(model: Model, data: Data) -> Generator[float, None, Figure]:
     """The mean log-density of held-out vectors, in nats and in the model's units."""
-    x, label = data.batch(spaced(len(data), LIKELY))
+    x, label = data.batch(blocks.spread(len(data), LIKELY))
     parts, done = [], 0
     for found in likelihoods(model, x, label if model.classes else None, batch=100):
         parts.append(found.log_prob.cpu())

@@ -131,19 +131,6 @@ def class_figures(
         yield Figure("classes, χ² p-value", found.p)
 
 
-def spaced(count: int, most: int) -> Tensor:
-    """At most so many numbers below a count, rising, shape (min(count, most),), int64.
-
-    One of each of as many equal stretches, at a place in it that is random and always the same: where
-    classes take turns, as in samples of a model, each is met as often as it is there.
-
-    Arguments:
-        count: how many there are.
-        most: how many to take.
-    """
-    return spread(count, most)
-
-
 def few(rows: Tensor, most: int = PAIRS) -> Tensor:
     """Rows from all over, few enough that each can be compared with each.
 
@@ -151,4 +138,4 @@ def few(rows: Tensor, most: int = PAIRS) -> Tensor:
         rows: shape (N, ...).
         most: how many.
     """
-    return rows if len(rows) <= most else rows[spaced(len(rows), most)]
+    return rows if len(rows) <= most else rows[spread(len(rows), most)]

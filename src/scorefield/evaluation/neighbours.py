@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scorefield.data import blocks
 from scorefield.evaluation.distances import Neighbours, nearest
 from scorefield.evaluation.features import Pixels
-from scorefield.evaluation.figures import PAIRS, few, spaced
+from scorefield.evaluation.figures import PAIRS, few
 from scorefield.evaluation.memorisation import memorisation, relative_distance
 from scorefield.evaluation.reference import MOST, joined, referring
 from scorefield.evaluation.splits import Splits, shown_blocks, spread
@@ -54,12 +55,12 @@ def closeness(samples: Iterable[Tensor], splits: Splits) -> Generator[float, Non
 
     def found(pieces: Iterable[Tensor]) -> tuple[Tensor, Neighbours]:
         seen = joined([train.look_at(piece) for piece in pieces]).features
-        return spaced(len(seen), PAIRS), nearest(few(seen), real, k=near)
+        return blocks.spread(len(seen), PAIRS), nearest(few(seen), real, k=near)
 
     rows, ours = found(samples)
     unseen = torch.empty(0, dtype=torch.float64)
     if splits.unseen:
         _, theirs = found(shown_blocks(spread(splits.held_out, PAIRS)))
         unseen = relative_distance(theirs)
-    places = spaced(len(splits.train), MOST)[ours.row[:, 0]]
+    places = blocks.spread(len(splits.train), MOST)[ours.row[:, 0]]
     return Closeness(relative_distance(ours), unseen, rows, places)

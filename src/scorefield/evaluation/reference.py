@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.data.base import Data, DataSpec
+from scorefield.data.blocks import spread
 from scorefield.errors import InputError
 from scorefield.evaluation.features import Features, Fitted, Seen, shown
 from scorefield.evaluation.figures import (
@@ -19,7 +20,6 @@ from scorefield.evaluation.figures import (
     few,
     image_figures,
     sliced_figure,
-    spaced,
     vector_figures,
 )
 from scorefield.evaluation.frechet import Gaussian, frechet_from_moments, gaussian_of
@@ -177,12 +177,12 @@ def referring(features: Features, data: Data) -> Generator[float, None, Referenc
     if len(data) < 2:
         raise InputError(f"a reference needs at least 2 real samples, got {len(data)}")
     features.check(data.spec)
-    some, _ = data.batch(spaced(len(data), SOME))
+    some, _ = data.batch(spread(len(data), SOME))
     fitted = features.fitted(shown(some, data.spec))
     digest = hashlib.sha256(f"{len(data)} {data.spec.shape}".encode())
     if data.label is not None:
         digest.update(data.label.numpy().tobytes())
-    rows, parts = spaced(len(data), MOST), []
+    rows, parts = spread(len(data), MOST), []
     for indices in torch.split(rows, fitted.batch):
         stored = data.stored(indices)
         digest.update(stored.contiguous().numpy().tobytes())

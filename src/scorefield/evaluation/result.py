@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scorefield.atomic import whole_file
+from scorefield.atomic import read_json, whole_file
 from scorefield.errors import InputError
 from scorefield.evaluation.scores import Figure, Scores
 
@@ -109,12 +109,7 @@ def read_result(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     file = path / "evaluation.json" if path.is_dir() else path
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from error
+    found = read_json(file)
     if not isinstance(found, dict) or not {"format", "figures", "features"} <= found.keys():
         raise InputError(f"{file} is not an evaluation; `scorefield evaluate` writes one")
     if found["format"] != FORMAT:

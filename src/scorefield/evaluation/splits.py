@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scorefield.data import blocks
 from scorefield.data.base import Data, Dataset
 from scorefield.errors import InputError
 from scorefield.evaluation.features import shown
-from scorefield.evaluation.figures import spaced
 
 BLOCK = 500  # samples looked at at once
 
@@ -99,7 +99,7 @@ def spread(data: Data, most: int) -> Data:
         data: the data set.
         most: how many.
     """
-    return data if len(data) <= most else part_of(data, spaced(len(data), most))
+    return data if len(data) <= most else part_of(data, blocks.spread(len(data), most))
 
 
 def part_of(data: Data, rows: Tensor) -> Data:

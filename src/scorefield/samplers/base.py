@@ -17,12 +17,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import expand
+from scorefield.core.broadcast import check_floating, expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.moments import Moments
 from scorefield.core.schedules import Schedule
 from scorefield.core.sde import transition
-from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.linear import combined, levels
 from scorefield.samplers.noise import Noise, seeded
@@ -187,8 +186,8 @@ def trajectory(
     Raises:
         InputError: at the call, for steps or a start that the grid cannot have, or states of whole numbers.
     """
-    if isinstance(x, Tensor) and not x.is_floating_point():
-        raise InputError(f"states must be floating point numbers, got {x.dtype}")
+    if isinstance(x, Tensor):
+        check_floating(x)
     schedule = denoiser.schedule
     moments = denoiser.moments
     spread = 1.0 if moments is None else moments.sigma_data

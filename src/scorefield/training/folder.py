@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scorefield.atomic import whole_file
+from scorefield.atomic import read_json, whole_file
 from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, read_card
 from scorefield.recipes.config import dotted, from_dict, to_dict
@@ -44,13 +44,7 @@ def stored_recipe(out: Path, resume: bool) -> Recipe | None:
     file = out / RECIPE_FILE
     if not file.is_file():
         return Checkpoints(out / STATES).newest().recipe or read_card(out).recipe
-    try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:  # also of bytes that are no UTF-8
-        raise InputError(f"{file} is not JSON: {error}") from error
-    return from_dict(Recipe, plain, "recipe")
+    return from_dict(Recipe, read_json(file), "recipe")
 
 
 def difference(out: Path, stored: Recipe, given: Recipe) -> str:

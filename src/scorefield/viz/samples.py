@@ -35,7 +35,7 @@ def picture(
         return image_grid(arrays, columns)  # type: ignore[arg-type]
     figure, (axes,) = new_figure(5, 5)
     if spec.shape == (1,):
-        axes.hist(arrays[:, 0], bins=80, range=_reach(spec, 0), density=True, color="#2a6f97")
+        axes.hist(arrays[:, 0], bins=80, range=_reach(spec)[0], density=True, color="#2a6f97")
         axes.set_xlabel("x")
     elif len(spec.shape) == 2:
         axes.plot(arrays[:SIGNALS, 0].T, color="#2a6f97", linewidth=0.8, alpha=0.6)
@@ -43,8 +43,9 @@ def picture(
     elif spec.shape[0] >= 2:
         axes.scatter(arrays[:, 0], arrays[:, 1], s=3, color="#2a6f97", linewidths=0)
         alike = len(set(spec.scale[:2])) < 2  # or one unit is another length than the other
-        reach = {"xlim": _reach(spec, 0), "ylim": _reach(spec, 1)}
-        axes.set(xlabel="x₁", ylabel="x₂", aspect="equal" if alike else "auto", **reach)
+        wide, high = _reach(spec)[:2]
+        axes.set(xlim=wide, ylim=high, xlabel="x₁", ylabel="x₂")
+        axes.set_aspect("equal" if alike else "auto")
     else:
         raise InputError(f"samples of shape {spec.shape} have no picture")
     axes.set_title(title)
@@ -87,12 +88,8 @@ def to_data_scale(step: Step, schedule: Schedule, spec: DataSpec) -> Tensor:
     return mean + (step.x - expand(alpha, step.x) * mean) / expand(spread, step.x)
 
 
-def _reach(spec: DataSpec, i: int) -> tuple[float, float]:
-    """Three standard deviations to either side of the mean of the i-th number, in the data's units."""
-    mean, center, scale = (
-        (values or (usual,))
-        for values, usual in ((spec.mean, 0), (spec.center, 0), (spec.scale, 1))
-    )
-    unit = scale[i % len(scale)]
-    centre = mean[i % len(mean)] * unit + center[i % len(center)]
-    return centre - 3 * spec.sigma_data * unit, centre + 3 * spec.sigma_data * unit
+def _reach(spec: DataSpec) -> list[tuple[float, float]]:
+    """Three standard deviations to either side of the mean of each number, in the data's units."""
+    mean = torch.tensor(spec.mean).expand(spec.shape)
+    ends = torch.stack([mean - 3 * spec.sigma_data, mean + 3 * spec.sigma_data])
+    return [(float(low), float(high)) for low, high in spec.to_arrays(ends).T]
