@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 HIGHEST = 160.0  # where all start, on a path with more noise or no signal left
 LOWEST = (0.03, 0.1)  # besides the model's own
 TEACHER = 160
-CALIBRATING = 64  # samples of a calibration
+CALIBRATING = 256  # samples of a calibration
 
 DEFAULT, CALIBRATED = "gaussian-residual, network", "gaussian-residual, calibrated"
 OURS: dict[str, Sampler] = {

@@ -99,7 +99,8 @@ if TYPE_CHECKING:
     )
     from scorefield.samplers.langevin import AnnealedLangevin
     from scorefield.samplers.noise import seeded
-    from scorefield.samplers.residual import GaussianResidual, ResidualGrid
+    from scorefield.samplers.residual import GaussianResidual
+    from scorefield.samplers.residual_grid import NoiseLevels, ResidualGrid
     from scorefield.samplers.restart import Restart
     from scorefield.samplers.runge_kutta import DormandPrinceFlow
     from scorefield.samplers.singlestep import SingleStepDPMSolver
@@ -157,7 +158,8 @@ _HOMES = {
     "samplers.grids": "Given Karras Knots Quadratic UniformLogSNR UniformTime",
     "samplers.langevin": "AnnealedLangevin",
     "samplers.noise": "seeded",
-    "samplers.residual": "GaussianResidual ResidualGrid",
+    "samplers.residual": "GaussianResidual",
+    "samplers.residual_grid": "NoiseLevels ResidualGrid",
     "samplers.restart": "Restart",
     "samplers.runge_kutta": "DormandPrinceFlow",
     "samplers.singlestep": "SingleStepDPMSolver",
@@ -234,6 +236,7 @@ __all__ = [
     "Moments",
     "NetworkDenoiser",
     "Noise",
+    "NoiseLevels",
     "Objective",
     "PredictorCorrector",
     "Quadratic",

@@ -1,21 +1,51 @@
 """The command calibrate, through the command line."""
 
+import numpy as np
 import pytest
 
+from scorefield import load, sample
 from scorefield.cli.main import main
+from scorefield.recipes import read_sampling
 
 
 @pytest.mark.parametrize("folder", ["images", "points"])
-def test_its_words_are_understood_by_sample(work, run, folder, strict):
-    *_, last = run("calibrate", folder, "--steps", "3", "-n", "4", "--json")
+def test_sample_draws_by_the_file_that_it_writes(work, run, folder, strict):
+    """The numbers found, in as many steps, and with the model's guidance."""
+    *_, last = run("calibrate", folder, "--steps", "3", "-n", "8", "-o", "found.yaml", "--json")
     done = strict(last)
-    assert done["error"] <= done["before"]
-    final = "denoise" if folder == "images" else "integrate"
-    assert done["settings"][0] == f"sampler.final={final}"
-    words = [*done["settings"], "--sampler", "gaussian-residual", "--steps", "3", "-n", "2"]
-    run("sample", folder, *words, "-o", "few.npz")
-    text = "\n".join(run("calibrate", folder, "--steps", "3", "-n", "4"))
-    assert f"scorefield sample {folder} --sampler gaussian-residual --steps 3" in text
+    assert done["out"] == "found.yaml"
+    found = read_sampling(work / "found.yaml")
+    assert found.steps == 3
+    assert found.sampler.final == ("denoise" if folder == "images" else "integrate")
+    run("sample", folder, "--sampler", "found.yaml", "-n", "2", "-o", "few.npz")
+    model = load(folder)
+    assert found.guidance == model.sampling.guidance
+    expected = model.drawn_by(found).sample(2)
+    key = "images" if folder == "images" else "samples"
+    assert np.array_equal(np.load("few.npz")[key], model.spec.to_arrays(expected))
+
+
+def test_the_file_lies_beside_the_model_and_the_words_name_it(work, run):
+    text = "\n".join(run("calibrate", "points", "--steps", "4", "-n", "8"))
+    assert "use: scorefield sample points --sampler points/calibrated-4.yaml" in text
+    assert read_sampling(work / "points" / "calibrated-4.yaml").steps == 4
+    text = "\n".join(run("calibrate", "points", "--steps", "4", "-n", "8", "--weights", "raw"))
+    assert "sample points --weights raw --sampler points/calibrated-4-raw.yaml" in text
+
+
+def test_its_error_is_that_of_the_sampler_in_the_file(work, run, strict):
+    """On the samples that judge, to the ends of 80 steps: what a few digits cost is in it."""
+    *_, last = run("calibrate", "points", "--steps", "4", "-n", "16", "-o", "f.yaml", "--json")
+    model = load("points", precision="fp32")
+    sampler = read_sampling(work / "f.yaml").sampler
+    x, cond = model.noise(16, 0), {}
+    if model.classes:
+        cond = {"label": model.labels(16)}
+    whole = type(sampler).for_networks("integrate")
+    ends = sample(model.guided(), x, whole, 80, **cond)
+    got = sample(model.guided(), x, sampler, 4, **cond)
+    apart = (got - ends).flatten(1).square().mean(1).sqrt()[12:]
+    assert strict(last)["error"] == pytest.approx(float(apart.mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -25,9 +55,24 @@ def test_its_words_are_understood_by_sample(work, run, folder, strict):
         (["points", "-n", "1"], "at least 2 samples, got 1"),
         (["images", "-n", "-3"], "the number of samples must be at least 1, got -3"),
         (["images", "--label", "77"], "label must lie in 0 to"),
+        (["points", "-o", "points"], "cannot write a file points: there is a folder"),
+        (["points", "-o", "found.txt"], "cannot write 'found.txt'; the ending is .yaml"),
         (["nowhere"], "no model at nowhere"),
     ],
 )
 def test_bad_requests(work, capsys, words, sentence):
+    before = sorted(work.rglob("*.yaml"))
     assert main(["calibrate", *words]) == 2
     assert sentence in capsys.readouterr().err
+    assert sorted(work.rglob("*.yaml")) == before
+
+
+def test_a_file_is_for_its_own_steps(work, run, capsys):
+    run("calibrate", "points", "--steps", "3", "-n", "8", "-o", "three.yaml")
+    assert main(["sample", "points", "--sampler", "three.yaml", "--steps", "5"]) == 2
+    assert "3 levels were given for 5 steps" in capsys.readouterr().err
+    assert main(["sample", "points", "--sampler", "none.yaml"]) == 2
+    assert "cannot read the sampling none.yaml: No such file" in capsys.readouterr().err
+    (work / "bad.yaml").write_text("steps: 3\nsampelr: dpm++\n")
+    assert main(["sample", "points", "--sampler", "bad.yaml"]) == 2
+    assert "did you mean 'sampler'" in capsys.readouterr().err

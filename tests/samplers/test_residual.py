@@ -20,7 +20,8 @@ from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR
 from scorefield.samplers.quadrature import gauss_legendre
-from scorefield.samplers.residual import GaussianResidual, ResidualGrid
+from scorefield.samplers.residual import GaussianResidual
+from scorefield.samplers.residual_grid import ResidualGrid
 
 
 def at(t):
@@ -158,11 +159,25 @@ def test_without_variance_its_step_is_dpm_solvers(mixture, normal):
     assert torch.allclose(two.x, u2 / u1 * one.x + (1 - u2 / u1) * one.x0, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_a_step_integrates_the_polynomial_in_every_direction(order, mixture, normal):
-    """y' - y = ∫ P(τ)/√(λ_i + u(τ)²) dτ, by scipy's quadrature and numpy's polynomials."""
+NO_WEIGHTS = ((),) * 6
+WEIGHTS = (
+    ((0.3, -0.2),),
+    ((-0.1, 0.4), (0.2, 0.1)),
+    (),
+    ((0.2, 0.3), (-0.3, 0.1), (0.1, -0.5)),
+    ((0.1, 0.2),),
+    ((-0.2, 0.6), (0.3, -0.1)),
+)
+
+
+@pytest.mark.parametrize(
+    ("order", "weights"), [(1, ()), (2, ()), (3, ()), (3, NO_WEIGHTS), (3, WEIGHTS)]
+)
+def test_a_step_integrates_the_polynomial_in_every_direction(order, weights, mixture, normal):
+    """y' - y = ∫ (P(τ) + Σ w f)/√(λ_i + u(τ)²) dτ, by scipy's quadrature and numpy's polynomials."""
     path = VP()
-    denoiser, sampler = mixture(path), GaussianResidual(order=order, final="denoise")
+    denoiser = mixture(path)
+    sampler = GaussianResidual(order=order, final="denoise", weights=weights)
     moments = denoiser.moments
     x = path.sigma(at(1)) * normal(2, 2)
     run = list(trajectory(denoiser, x, sampler, 6))
@@ -181,20 +196,37 @@ def test_a_step_integrates_the_polynomial_in_every_direction(order, mixture, nor
         / torch.sqrt(path.alpha(at(1)) ** 2 * lam + path.sigma(at(1)) ** 2)
     ).numpy()
     begin = y
-    for now, after in pairwise(run[1:]):
-        u = level(path, now.t)
-        z = (now.x / path.alpha(now.t) - center) @ basis
-        f = (1 + c / u**2) * ((now.x0 - center) @ basis - lam / (lam + u**2) * z)
-        knots, values = [tau(u), *knots], [f.numpy(), *values]
+    for now, after, pairs in zip(run[1:-1], run[2:], weights or NO_WEIGHTS, strict=False):
+        u, end = level(path, now.t), tau(level(path, after.t))
+        knots, values = [tau(u), *knots], [residual(now, u, center, basis, lam, c, path), *values]
         if now is not run[1]:  # the free correction of the step before
             y = begin + integral(knots[1], knots[0], knots[:order], values[:order], lam, c)
-        begin = y
-        y = y + integral(knots[0], tau(level(path, after.t)), knots[:order], values[:order], lam, c)
+        added = weighed(pairs, values, lam, u)
+        begin = y = y + integral(knots[0], end, knots[:1], [added], lam, c)
+        y = y + integral(knots[0], end, knots[:order], values[:order], lam, c)
         alpha, sigma = path(after.t)
         expected = (
             alpha * center + (torch.sqrt(alpha**2 * lam + sigma**2) * torch.from_numpy(y)) @ basis.T
         )
         assert torch.allclose(after.x, expected, rtol=0, atol=1e-9)
+    last, u = run[-1], level(path, run[-1].t)
+    plain = denoiser(last.x, last.t)
+    values = [residual(last._replace(x0=plain), u, center, basis, lam, c, path), *values]
+    added = torch.from_numpy(weighed((weights or NO_WEIGHTS)[-1], values, lam, u))
+    assert torch.allclose(last.x0, plain + added / (1 + c / u**2) @ basis.T, rtol=0, atol=1e-9)
+
+
+def residual(step, u, center, basis, lam, c, path):
+    """f = (1 + c/u²) Uᵀ(x̂₀ - x̂₀ᴳ)."""
+    z = (step.x / path.alpha(step.t) - center) @ basis
+    return ((1 + c / u**2) * ((step.x0 - center) @ basis - lam / (lam + u**2) * z)).numpy()
+
+
+def weighed(pairs, values, lam, u):
+    """Σ (a + b Λ/(Λ + u²)) f."""
+    shares = [(a + b * lam / (lam + u**2)).numpy() for a, b in pairs]
+    parts = [share * value for share, value in zip(shares, values, strict=False)]
+    return sum(parts, np.zeros((2, 2)))
 
 
 def integral(start, end, knots, values, lam, c):
@@ -266,6 +298,8 @@ def test_a_model_without_moments_is_told_what_is_needed(mixture):
         (GaussianResidual, {"order": 4}),
         (GaussianResidual, {"offset": 0.0}),
         (GaussianResidual, {"final": "euler"}),
+        (GaussianResidual, {"weights": (((0.1, 0.2), (0.3, 0.4)),), "order": 1}),
+        (GaussianResidual, {"weights": (((0.1, math.nan),),)}),
         (ResidualGrid, {"first": -1.0}),
         (ResidualGrid, {"last": math.nan}),
     ],
@@ -330,3 +364,13 @@ def test_data_narrower_than_the_least_noise_can_be_sampled(normal):
     tight = GaussianDenoiser(VE(0.1, 20.0), torch.ones(2), 1e-6 * torch.eye(2))
     found = sample(tight, 20 * normal(4, 2), GaussianResidual(), 10)
     assert torch.allclose(found, torch.ones(4, 2).double(), atol=0.02)
+
+
+def test_weights_are_for_as_many_evaluations_as_there_are(mixture, normal):
+    """Counted from the first look, whether the start is crossed or looked at."""
+    denoiser = mixture(VP())
+    fitted = GaussianResidual(weights=(((0.1, 0.0),),) * 3)
+    with pytest.raises(InputError, match="weights for 3 evaluations were given for 4"):
+        sample(denoiser, normal(2, 2), fitted, 4)
+    start = float(VP().time(-2 * math.log(0.5)))
+    assert sample(denoiser, normal(2, 2), fitted, 3, start=start).isfinite().all()

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from scorefield import GaussianResidual, calibrate, load
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from scorefield import GaussianResidual, InputError, calibrate, load
+from scorefield.atomic import check_writable
+from scorefield.cli.evaluate import which
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
+from scorefield.recipes import Sampling, write_sampling
 
 
 def calibrate_run(
     run: str,
     /,
     *,
-    steps: Whole = 10,
-    n: Number = 64,
+    steps: Whole = 8,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    n: Number = 256,
+    guidance: float | None = None,
     seed: Whole = 0,
     label: Whole | None = None,
     device: str = "cpu",
@@ -27,8 +37,13 @@ def calibrate_run(
         A run folder, or a model.safetensors file.
     steps
         Evaluations to calibrate for.
+    out
+        The file to write, .yaml; beside the model if not given.
     n
-        How many samples; half lead the search, half judge it.
+        How many samples; three quarters lead the search, the others judge it.
+    guidance
+        Classifier-free guidance: 0 is the unconditional model, 1 the conditional one, more leans on the
+        label; the model's own if not given.
     seed
         Seed of their noise.
     label
@@ -40,28 +55,32 @@ def calibrate_run(
     as_json
         Print lines of JSON.
     """
-    model = load(run, device=device, weights=weights)
+    home = Path(run) if Path(run).is_dir() else Path(run).parent
+    out = home / f"calibrated-{steps}{which(Path(run), weights)}.yaml" if out is None else out
+    if out.is_dir():
+        raise InputError(f"cannot write a file {out}: there is a folder of that name")
+    if out.suffix != ".yaml":
+        raise InputError(f"cannot write '{out.name}'; the ending is .yaml")
+    # Differences of walks that are nearly the same are lost in bfloat16.
+    model = load(run, device=device, weights=weights, precision="fp32")
+    check_writable(out)
     labels = model.labels(n, label)
-    cond = {} if labels is None else {"label": labels}
+    cond: dict[str, Any] = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)
     sampler = GaussianResidual.for_networks("denoise" if model.spec.is_image else "integrate")
     with bar(f"calibrating {run}", as_json=as_json) as advance:
-        for found in calibrate(model.guided(), x, steps, sampler, **cond):
-            advance(found.share, f"error {found.error:.3g}")
-    best = found.sampler
-    words = [f"sampler.final={best.final}"]
-    if best == sampler:
-        words += ["sampler.rule=network", "sampler.grid.rule=network"]
-    else:
-        words += [f"sampler.offset={best.offset:.4g}"]
-        fitted = ("first", "last", "crowding")
-        words += [f"sampler.grid.{key}={getattr(best.grid, key):.4g}" for key in fitted]
+        search = calibrate(model.guided(guidance), x, steps, sampler, batch=model.batch, **cond)
+        for found in search:
+            advance(found.share, f"error {found.error:.3g}, {found.before:.3g} before")
+    strength = model.sampling.guidance if guidance is None else guidance
+    write_sampling(out, Sampling(sampler=found.sampler, steps=steps, guidance=strength))
+    words = f"{run} --weights raw" if weights == "raw" else run
     say(
-        f"error {found.error:.4g} on noise that the search has not seen, {found.before:.4g} by the rule\n"
-        f"use: scorefield sample {run} --sampler gaussian-residual --steps {steps} {' '.join(words)}",
+        f"error {found.error:.4g} on noise that only chose between rounds, {found.before:.4g} by the rule\n"
+        f"use: scorefield sample {words} --sampler {out}",
         as_json=as_json,
         event="done",
         error=found.error,
         before=found.before,
-        settings=words,
+        out=str(out),
     )

@@ -70,7 +70,8 @@ def evaluate_run(
     n
         How many samples.
     sampler
-        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
+        Way from noise to data (see: scorefield list samplers), of which the model's own keeps its settings;
+        or a file that scorefield calibrate wrote.
     steps
         Times in the sampler's grid.
     guidance
@@ -101,7 +102,7 @@ def evaluate_run(
         Print lines of JSON.
     """
     home = Path(run) if Path(run).is_dir() else Path(run).parent
-    out = home / f"evaluation{_which(Path(run), weights)}.json" if out is None else out
+    out = home / f"evaluation{which(Path(run), weights)}.json" if out is None else out
     if out.suffix != ".json":
         raise InputError(f"cannot write '{out.name}'; the ending is .json")
     check_writable(out)
@@ -162,8 +163,8 @@ def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
     return find_features(name, plain["features"])
 
 
-def _which(run: Path, weights: Weights) -> str:
-    """What tells the evaluation of other weights from that of a run's own."""
+def which(run: Path, weights: Weights) -> str:
+    """What tells a file about other weights from that about a run's own."""
     if run.is_file() and run.stem != "model":
         return f"-{run.stem}"
     return "-raw" if weights == "raw" else ""

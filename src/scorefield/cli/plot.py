@@ -161,7 +161,8 @@ def animation(
     out
         The animation: .gif, .webp or .mp4.
     sampler
-        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
+        Way from noise to data (see: scorefield list samplers), of which the model's own keeps its settings;
+        or a file that scorefield calibrate wrote.
     steps
         Times in the sampler's grid.
     seed
@@ -212,7 +213,8 @@ def paths(
     out
         The picture.
     sampler
-        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
+        Way from noise to data (see: scorefield list samplers), of which the model's own keeps its settings;
+        or a file that scorefield calibrate wrote.
     steps
         Times in the sampler's grid.
     seed

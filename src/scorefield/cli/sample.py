@@ -15,7 +15,7 @@ from scorefield import InputError, Model, Sampling, Step, load
 from scorefield.atomic import check_writable, whole_file
 from scorefield.cli.options import Batch, Compile, Json, Number, Out, Precision, Weights, Whole
 from scorefield.cli.output import bar, say
-from scorefield.recipes import from_dict, override, to_dict
+from scorefield.recipes import ENDINGS, from_dict, override, read_sampling, to_dict
 from scorefield.viz import frames, picture, save_animation, save_image, save_images
 
 PICTURES, ANIMATIONS = (".png",), (".gif", ".webp", ".mp4")
@@ -55,7 +55,8 @@ def sample(
     out
         Where to: .png a grid, .gif .webp .mp4 an animation, .npz arrays, without ending a folder.
     sampler
-        Way from noise to data (see: scorefield list samplers); the model's own keeps its settings.
+        Way from noise to data (see: scorefield list samplers), of which the model's own keeps its settings;
+        or a file that scorefield calibrate wrote.
     steps
         Times in the sampler's grid.
     guidance
@@ -137,12 +138,18 @@ def chosen_sampling(
     overrides: Sequence[str],
     guidance: float | None = None,
 ) -> Sampling:
-    """The model's own sampling with what was asked for on top; the sampler it has keeps its settings."""
-    own = to_dict(model.sampling.sampler)["kind"]
-    words = [f"sampler={sampler}"] if sampler not in (None, own) else []
+    """The model's own sampling with what was asked for on top; the sampler it has keeps its settings.
+
+    A sampler that is the path of a file brings its own steps and guidance.
+    """
+    sampling = model.sampling
+    words = []
+    if sampler is not None and Path(sampler).suffix in ENDINGS:
+        sampling = read_sampling(Path(sampler))
+    elif sampler not in (None, to_dict(sampling.sampler)["kind"]):
+        words = [f"sampler={sampler}"]
     words += [f"steps={steps}"] if steps is not None else []
     words += [f"guidance={guidance}"] if guidance is not None else []
-    sampling = model.sampling
     for word in [*words, *overrides]:
         sampling = from_dict(Sampling, override(to_dict(sampling), word))
     if sampling.guidance is not None:

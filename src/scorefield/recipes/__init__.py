@@ -4,6 +4,7 @@ from scorefield.recipes.budget import Budget
 from scorefield.recipes.catalog import CATALOG
 from scorefield.recipes.config import from_dict, override, to_dict
 from scorefield.recipes.describe import Description, describe
+from scorefield.recipes.files import ENDINGS, read_sampling, write_sampling
 from scorefield.recipes.presets import RECIPES, find_recipe, overridden
 from scorefield.recipes.recipe import Recipe, Sampling
 from scorefield.recipes.sources import data_source
@@ -11,6 +12,7 @@ from scorefield.recipes.training import Training
 
 __all__ = [
     "CATALOG",
+    "ENDINGS",
     "RECIPES",
     "Budget",
     "Description",
@@ -23,5 +25,7 @@ __all__ = [
     "from_dict",
     "overridden",
     "override",
+    "read_sampling",
     "to_dict",
+    "write_sampling",
 ]

@@ -23,6 +23,7 @@ from scorefield.samplers import (
     grids,
     langevin,
     residual,
+    residual_grid,
     restart,
     runge_kutta,
     singlestep,
@@ -117,7 +118,8 @@ GRIDS: dict[str, type[grids.Grid]] = {
     "log-snr": grids.UniformLogSNR,
     "karras": grids.Karras,
     "knots": grids.Knots,
-    "residual": residual.ResidualGrid,
+    "residual": residual_grid.ResidualGrid,
+    "noise-levels": residual_grid.NoiseLevels,
     "quadratic": grids.Quadratic,
     "given": grids.Given,
 }

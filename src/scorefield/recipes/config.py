@@ -36,8 +36,13 @@ def to_dict(thing: object) -> Plain:
         value = getattr(thing, field.name)
         if dataclasses.is_dataclass(value):
             value = to_dict(value)
-        out[field.name] = list(value) if isinstance(value, tuple) else value
+        out[field.name] = _listed(value)
     return out
+
+
+def _listed(value: object) -> object:
+    """Tuples as lists, within each other too."""
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value
 
 
 def from_dict(cls: type[T], given: object, where: str = "") -> T:

@@ -20,10 +20,11 @@ from scorefield.data.digits import Digits
 from scorefield.data.idx_sets import KMNIST, FashionMNIST
 from scorefield.data.mnist import MNIST, MNIST10k
 from scorefield.data.toy import Mixture, Moons, Spiral
-from scorefield.errors import InputError, unknown
+from scorefield.errors import unknown
 from scorefield.nets.mlp import MLPConfig
 from scorefield.nets.unet import UNetConfig
 from scorefield.recipes.config import from_dict, override, to_dict
+from scorefield.recipes.files import ENDINGS, read_mapping
 from scorefield.recipes.recipe import Recipe, Sampling
 from scorefield.recipes.training import Training
 from scorefield.samplers.residual import GaussianResidual
@@ -127,7 +128,7 @@ def find_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     if name in RECIPES:
         recipe = RECIPES[name]
-    elif Path(name).suffix in (".yaml", ".yml", ".json"):
+    elif Path(name).suffix in ENDINGS:
         recipe = from_dict(Recipe, _read(Path(name)))
     else:
         raise unknown("recipe", name, RECIPES)
@@ -151,18 +152,7 @@ def overridden(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from yaml import YAMLError
-
-    from scorefield.recipes.yaml import read_yaml
-
-    try:
-        found = read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} must hold the keys of a recipe, got {found!r}")
+    found = read_mapping(path, "recipe")
     base = found.pop("base", None)
     if base is None:
         return found

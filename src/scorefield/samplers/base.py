@@ -199,7 +199,7 @@ def trajectory(
         like = torch.empty(tuple(x), device=anchor.device)
         x = starting_noise(schedule, like, noise, start)
 
-    denoise = _Conditioned(denoiser, cond)
+    denoise = Conditioned(denoiser, cond)
     return _without_gradients(sampler.walk(denoise, tabled(schedule, times), x, times, noise))
 
 
@@ -216,7 +216,7 @@ def starting_noise(schedule: Schedule, like: Tensor, noise: Noise, start: float 
 
 
 @dataclass(frozen=True, eq=False)
-class _Conditioned:
+class Conditioned:
     """A denoiser with its conditions, whose output is checked."""
 
     denoiser: Denoiser

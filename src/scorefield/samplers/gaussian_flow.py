@@ -24,6 +24,7 @@ REACH = 4.0  # noise in units of σ_data beyond which the flow is taken for that
 NODES = 16
 
 Residual = tuple[float, Tensor]  # τ and f there
+Share = tuple[float, float]  # a and b of a + b Λ/(Λ + u²)
 
 
 def level(schedule: Schedule, t: Tensor) -> float:
@@ -148,6 +149,31 @@ class GaussianFlow:
         for row, (_, f) in zip(rows[1:], past[1:], strict=True):
             y.addcmul_(row, f)
         return y
+
+    def amended(
+        self, y: Tensor, gains: Tensor, past: Sequence[Residual], shares: Sequence[Share]
+    ) -> Tensor:
+        """y + Σ (a_j + b_j Λ/(Λ + u²)) g f_j with u of the newest residual, shape (B, D).
+
+        Arguments:
+            y: shape (B, D).
+            gains: g, such as ∫ dτ/√(Λ + u²) over a stretch, shape (K, D).
+            past: the residuals, newest first.
+            shares: a and b for each of the first of them.
+        """
+        u2 = max(math.exp(-2 * past[0][0]) - self.c, 0.0)
+        signal = self.variances / (self.variances + u2)
+        for (a, b), (_, f) in zip(shares, past, strict=False):
+            y = torch.addcmul(y, self._rows((a + b * signal) * gains), f)
+        return y
+
+    def shifted(
+        self, x0: Tensor, past: Sequence[Residual], shares: Sequence[Share], place: Place
+    ) -> Tensor:
+        """x̂₀ with shares of the residuals, taken back to its own scale, added."""
+        gains = torch.full_like(self.variances, 1 / place.gain)
+        there = self.amended(self.basis.coordinates(x0), gains, past, shares)
+        return self.basis.samples(there, self.like)
 
     @cached_property
     def _mean(self) -> Tensor:
