@@ -1,8 +1,8 @@
 """Scorefield's samplers against diffusers' and k-diffusion's, on problems with exact answers.
 
 Error against evaluations, from the same x_T, counted at the denoiser; and each sampler's own time. Every
-sampler of the catalog with a fixed number of evaluations takes part. The peers run in an environment of
-their own, .venv-peers, made on the first run (1 GB, a few minutes).
+sampler of the catalog with a fixed number of evaluations takes part, and ours calibrated on other noise.
+The peers run in an environment of their own, .venv-peers, made on the first run (1 GB, a few minutes).
 
     python benchmarks/samplers.py [--out runs/samplers] [--count 2048] [--seed 0] [--only gmm2d ...]
     python benchmarks/samplers.py --reuse     the problems and the peers' answers of the last run
@@ -34,10 +34,13 @@ from scorefield.core.oracles import MixtureDenoiser
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import GRIDS, SAMPLERS
 from scorefield.samplers.base import Sampler, sample
+from scorefield.samplers.calibration import calibrate
 from scorefield.samplers.noise import unseeded
 
 HERE = Path(__file__).parent
 OTHER_GRIDS = ("log-snr", "karras")
+OURS = "gaussian-residual"
+CALIBRATING, MOST_CALIBRATED = 256, 20  # samples of a calibration, and evaluations
 
 
 def run_peers(folder: Path, names: list[str], count: int, seed: int) -> None:
@@ -85,16 +88,34 @@ def solved(problem, samplers: dict[str, Sampler], seed: int) -> dict:
     x = torch.from_numpy(problem["x_T"]) * schedule.alpha(torch.ones((), dtype=torch.float64))
     rows: dict[str, dict] = {}
     for name, sampler in samplers.items():
-        rows[name] = {"stochastic": sampler.stochastic, "errors": {}}
-        for budget in BUDGETS:
-            try:
-                x0, clock = walk(denoiser, x, sampler, budget, seed)
-            except InputError as reason:
-                rows[name]["errors"][str(budget)] = {"failed": str(reason)}
-                continue
-            error = score(problem, x0.numpy(), sampler.stochastic)
-            rows[name]["errors"][str(budget)] = {"error": error, "evaluations": clock.calls}
+        errors = {str(b): judged(problem, denoiser, x, sampler, b, seed) for b in BUDGETS}
+        rows[name] = {"stochastic": sampler.stochastic, "errors": errors}
+    if any(name.startswith(OURS) for name in samplers):
+        chosen = {b: calibrated(denoiser, x, b, seed) for b in BUDGETS if b <= MOST_CALIBRATED}
+        errors = {str(b): judged(problem, denoiser, x, s, b, seed) for b, s in chosen.items()}
+        rows[f"{OURS}-calibrated"] = {"stochastic": False, "errors": errors}
     return rows
+
+
+def judged(
+    problem, denoiser: Denoiser, x: torch.Tensor, sampler: Sampler, budget: int, seed: int
+) -> dict:
+    """The error of a sampler at a budget, or the reason that there is none."""
+    try:
+        x0, clock = walk(denoiser, x, sampler, budget, seed)
+    except InputError as reason:
+        return {"failed": str(reason)}
+    error = score(problem, x0.numpy(), sampler.stochastic)
+    return {"error": error, "evaluations": clock.calls}
+
+
+def calibrated(denoiser: Denoiser, x: torch.Tensor, budget: int, seed: int) -> Sampler:
+    """Ours, fitted to the problem on noise that nothing is measured from."""
+    draw = torch.Generator().manual_seed(seed + 1000)
+    noise = torch.randn(CALIBRATING, *x.shape[1:], generator=draw, dtype=x.dtype)
+    start = denoiser.schedule.sigma(torch.ones((), dtype=torch.float64))
+    *_, last = calibrate(denoiser, start * noise, budget)
+    return last.sampler
 
 
 class Halving(Denoiser):

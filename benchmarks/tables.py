@@ -10,7 +10,7 @@ from scores import BUDGETS
 
 def error(row: dict, budget: int) -> float:
     """The error within a budget; infinite for a sampler that failed or needed more."""
-    found = row["errors"][str(budget)]
+    found = row["errors"].get(str(budget), {})
     if "error" not in found or found["evaluations"] > budget:
         return math.inf
     return float(found["error"])
@@ -137,7 +137,7 @@ def figure(path: Path, peers: dict, ours: dict, names: list[str]) -> None:
     import matplotlib.pyplot as plt
 
     plot, grid = plt.subplots(
-        2, len(names), figsize=(4 * len(names), 8), squeeze=False, layout="constrained"
+        2, len(names), figsize=(4 * len(names) + 3, 8), squeeze=False, layout="constrained"
     )
     families = sorted({name.split(" ")[0] for rows in ours["problems"].values() for name in rows})
     colours = {family: plt.get_cmap("tab20")(i % 20) for i, family in enumerate(families)}
@@ -158,7 +158,8 @@ def figure(path: Path, peers: dict, ours: dict, names: list[str]) -> None:
             axes.set_xticks(BUDGETS, BUDGETS, minor=False)
             axes.minorticks_off()
             axes.set_title(f"{name}, {'sliced W2' if stochastic else 'RMS error'}")
-            axes.legend(fontsize=6)
+    for row in grid:
+        row[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
     grid[1][0].set_xlabel("evaluations")
     plot.savefig(path, dpi=73)
 
