@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from scorefield import GaussianResidual, InputError, calibrate, load
 from scorefield.atomic import check_writable
-from scorefield.cli.evaluate import which
+from scorefield.cli.evaluate import folder_of, which
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.recipes import Sampling, write_sampling
@@ -55,8 +55,8 @@ def calibrate_run(
     as_json
         Print lines of JSON.
     """
-    home = Path(run) if Path(run).is_dir() else Path(run).parent
-    out = home / f"calibrated-{steps}{which(Path(run), weights)}.yaml" if out is None else out
+    if out is None:
+        out = folder_of(Path(run)) / f"calibrated-{steps}{which(Path(run), weights)}.yaml"
     if out.is_dir():
         raise InputError(f"cannot write a file {out}: there is a folder of that name")
     if out.suffix != ".yaml":

@@ -101,7 +101,7 @@ def evaluate_run(
     as_json
         Print lines of JSON.
     """
-    home = Path(run) if Path(run).is_dir() else Path(run).parent
+    home = folder_of(Path(run))
     out = home / f"evaluation{which(Path(run), weights)}.json" if out is None else out
     if out.suffix != ".json":
         raise InputError(f"cannot write '{out.name}'; the ending is .json")
@@ -161,6 +161,11 @@ def chosen_features(name: str | None, words: Sequence[str]) -> Features | None:
     for word in words:
         plain = override(plain, word)
     return find_features(name, plain["features"])
+
+
+def folder_of(run: Path) -> Path:
+    """A run's folder, or that of a model's file."""
+    return run if run.is_dir() else run.parent
 
 
 def which(run: Path, weights: Weights) -> str:

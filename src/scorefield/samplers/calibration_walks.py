@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -67,7 +68,7 @@ class Walks:
     @cached_property
     def first(self) -> Tensor:
         """θ to begin with: the rule's levels or near, and no weights."""
-        levels = torch.log(self._ratios(self._begin[1:]))
+        levels = -0.5 * self._schedule.log_snr(self._begin[1:]) - math.log(self._sigma_data)
         return torch.cat([levels, levels.new_zeros(2 * len(self._slots))])
 
     @cached_property
@@ -99,16 +100,15 @@ class Walks:
         sampler = self.sampler(theta)
         start, *times = sampler.times(self._schedule, self.steps, 1.0, self._sigma_data)
         walker, looks = replace(self._walker, sampler=sampler), list(met)
-        flow = walker.flow
         for i, t in list(enumerate(times))[len(looks) :]:
             if looks:
                 here = walker.go(looks[-1][0], t, i - 1)
             else:
                 here = walker.begin(self.x, torch.stack([start, *times]))
-            x0 = self.denoise(flow.state(here.y, flow.place(t)), t)
+            x0 = self.denoise(walker.state(here), t)
             looks.append((walker.look(here, t, x0), x0))
         here, x0 = looks[-1]
-        return Walk(theta, looks, walker.end(here, times[-1], x0, self.steps - 1))
+        return Walk(theta, looks, walker.end(here, x0, self.steps - 1))
 
     def columns(self, here: Walk) -> Iterator[Tensor]:
         """How the ends change with each free place of θ, by differences."""
@@ -129,12 +129,13 @@ class Walks:
             damping: λ.
         """
         square, fall = self._equations(here, columns)
+        cost = self._cost(here)
         diagonal = square.diag() + 1e-12 * square.diag().max() + 1e-300
         for _ in range(TRIES):
             theta = here.theta.clone()
             theta[self.free] -= torch.linalg.solve(square + damping * torch.diag(diagonal), fall)
             found = self._tried(theta)
-            if found is not None and self._cost(found) < self._cost(here):
+            if found is not None and self._cost(found) < cost:
                 return found, damping * EASIER
             damping *= HARDER
         return here, damping
@@ -150,8 +151,7 @@ class Walks:
 
     def _equations(self, here: Walk, columns: Tensor) -> tuple[Tensor, Tensor]:
         """JᵀJ and Jᵀr, float64, summed over a few samples at a time, since J is large."""
-        d = distances(here.ends, self.ends)
-        roots = (d**2 + (ROBUST * self._sigma_data) ** 2)[:, None] ** -0.25
+        roots = self._lengths(here)[:, None] ** -0.5
         apart = (here.ends - self.ends).flatten(1) * roots
         square = torch.zeros(len(columns), len(columns), dtype=torch.float64)
         fall = torch.zeros(len(columns), dtype=torch.float64)
@@ -163,8 +163,12 @@ class Walks:
         return square, fall
 
     def _cost(self, here: Walk) -> float:
+        return float(self._lengths(here).mean())
+
+    def _lengths(self, here: Walk) -> Tensor:
+        """√(d² + δ²) of each sample, shape (B,)."""
         d = distances(here.ends, self.ends)
-        return float(torch.sqrt(d**2 + (ROBUST * self._sigma_data) ** 2).mean())
+        return torch.sqrt(d**2 + (ROBUST * self._sigma_data) ** 2)
 
     @property
     def _slots(self) -> list[int]:
@@ -191,10 +195,6 @@ class Walks:
             numbers = rule.numbers(self.steps)
             grid = ResidualGrid(rule.first, numbers.last, CLOSER * numbers.crowding)
         return grid.times(self._schedule, self.steps, 1.0, self._sigma_data)
-
-    def _ratios(self, times: Tensor) -> Tensor:
-        levels = torch.exp(-0.5 * self._schedule.log_snr(times))
-        return levels / self._sigma_data
 
     @cached_property
     def _walker(self) -> Walker:

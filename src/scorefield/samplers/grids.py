@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,6 +38,12 @@ def check_request(schedule: Schedule, n: int, start: float) -> None:
         raise InputError(f"steps must be at least 1, got {n}")
     if not schedule.t_min < start <= 1:
         raise InputError(f"start must lie above {schedule.t_min:g} and up to 1, got {start}")
+
+
+def check_decreasing(what: str, given: Sequence[float]) -> None:
+    """Refuse numbers that do not decrease, as times or levels must."""
+    if not all(later < earlier for earlier, later in pairwise(given)):
+        raise InputError(f"{what} must decrease, got {list(given)}")
 
 
 def _pinned(schedule: Schedule, times: Tensor, start: float) -> Tensor:
@@ -188,8 +195,7 @@ class Given(Grid):
         given = self.numbers
         if not all(0 <= t <= 1 for t in given):
             raise InputError(f"each time must lie between 0 and 1, got {list(given)}")
-        if not all(later < earlier for earlier, later in pairwise(given)):
-            raise InputError(f"times must decrease, got {list(given)}")
+        check_decreasing("times", given)
 
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0

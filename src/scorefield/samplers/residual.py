@@ -18,7 +18,14 @@ from scorefield.core.moments import Moments
 from scorefield.core.schedules import Schedule
 from scorefield.errors import InputError, unknown
 from scorefield.samplers.base import Denoise, Sampler, Step
-from scorefield.samplers.gaussian_flow import GaussianFlow, Residual, Share, Span, gaussian_flow
+from scorefield.samplers.gaussian_flow import (
+    GaussianFlow,
+    Place,
+    Residual,
+    Share,
+    Span,
+    gaussian_flow,
+)
 from scorefield.samplers.grids import Grid
 from scorefield.samplers.noise import Noise
 from scorefield.samplers.residual_grid import RULES, ResidualGrid, RuleName
@@ -34,11 +41,13 @@ class Standing(NamedTuple):
 
     Arguments:
         y: the state in the whitened variable, shape (B, D).
+        place: what is needed at that time.
         past: the last residuals, newest first.
         step: the stretch that led here and y where it began, until the denoiser has been asked here.
     """
 
     y: Tensor
+    place: Place
     past: tuple[Residual, ...] = ()
     step: tuple[Span, Tensor] | None = None
 
@@ -57,38 +66,47 @@ class Walker:
 
     def begin(self, x: Tensor, times: Tensor) -> Standing:
         """At the first time to look at, crossed to in closed form if the start is far out."""
-        y = self.flow.whitened(x, self.flow.place(times[0]))
+        place = self.flow.place(times[0])
+        y = self.flow.whitened(x, place)
         if not self.flow.starts_far(times):
-            return Standing(y)
-        return Standing(y, ((self.flow.clock(times[1], BEFORE), torch.zeros_like(y)),))
+            return Standing(y, place)
+        vanished = (self.flow.clock(times[1], BEFORE), torch.zeros_like(y))
+        return Standing(y, self.flow.place(times[1]), (vanished,))
+
+    def state(self, here: Standing) -> Tensor:
+        """x."""
+        return self.flow.state(here.y, here.place)
 
     def look(self, here: Standing, t: Tensor, x0: Tensor) -> Standing:
         """With the estimate x̂₀ at t, by which the step that led there is redone."""
         flow = self.flow
-        new = (flow.clock(t), flow.residual(here.y, x0, flow.place(t)))
+        new = (flow.clock(t), flow.residual(here.y, x0, here.place))
         past = (new, *here.past)[: self.sampler.order]
-        return Standing(here.y if here.step is None else flow.along(*here.step, past), past)
+        y = here.y if here.step is None else flow.along(*here.step, past)
+        return Standing(y, here.place, past)
 
     def go(self, here: Standing, s: Tensor, i: int) -> Standing:
         """On to the time s, from the i-th time that was looked at."""
         span = self.flow.span(here.past[0][0], self.flow.clock(s))
-        y = self._amended(here, span.decay.sum(0), i)
-        return Standing(self.flow.along(span, y, here.past), here.past, (span, y))
+        y = self._amended(here, span, i)
+        there = self.flow.along(span, y, here.past)
+        return Standing(there, self.flow.place(s), here.past, (span, y))
 
-    def end(self, here: Standing, t: Tensor, x0: Tensor, i: int) -> Tensor:
-        """The sample, from the last time that was looked at."""
+    def end(self, here: Standing, x0: Tensor, i: int) -> Tensor:
+        """The sample, from the last time that was looked at, the i-th."""
         if self.sampler.final == "integrate":
             span = self.flow.span(here.past[0][0], self.flow.end)
-            y = self._amended(here, span.decay.sum(0), i)
+            y = self._amended(here, span, i)
             # The last stretch is long in τ: a parabola would be drawn out too far.
             return self.flow.clean(self.flow.along(span, y, here.past[:2]))
         if not self.sampler.weights:
             return x0
-        return self.flow.shifted(x0, here.past, self.sampler.weights[i], self.flow.place(t))
+        return self.flow.shifted(x0, here.past, self.sampler.weights[i], here.place)
 
-    def _amended(self, here: Standing, decay: Tensor, i: int) -> Tensor:
+    def _amended(self, here: Standing, span: Span, i: int) -> Tensor:
         if not self.sampler.weights:
             return here.y
+        decay = span.decay.sum(0)
         return self.flow.amended(here.y, decay, here.past, self.sampler.weights[i])
 
 
@@ -169,12 +187,12 @@ class GaussianResidual(Sampler):
         self._check_weights(len(times))
         for i, t in enumerate(times):
             here = here if i == 0 else walker.go(here, t, i - 1)
-            x = walker.flow.state(here.y, walker.flow.place(t))
+            x = walker.state(here)
             x0 = denoise(x, t)
             here = walker.look(here, t, x0)
             if i + 1 < len(times):
                 yield Step(t, x, x0)
-        yield Step(times[-1], x, walker.end(here, times[-1], x0, len(times) - 1))
+        yield Step(times[-1], x, walker.end(here, x0, len(times) - 1))
 
     def walker(self, moments: Moments | None, schedule: Schedule, x: Tensor, n: int) -> Walker:
         """Its moves for states like x.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError, unknown
 from scorefield.samplers.gaussian_flow import REACH, level
-from scorefield.samplers.grids import Grid, check_request
+from scorefield.samplers.grids import Grid, check_decreasing, check_request
 
 RuleName = Literal["exact", "network"]
 
@@ -153,8 +152,7 @@ class NoiseLevels(Grid):
         given = self.numbers
         if not all(0 < u < math.inf for u in given):
             raise InputError(f"each level must be above 0 and finite, got {list(given)}")
-        if not all(later < earlier for earlier, later in pairwise(given)):
-            raise InputError(f"levels must decrease, got {list(given)}")
+        check_decreasing("levels", given)
 
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
