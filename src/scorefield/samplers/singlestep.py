@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from scorefield.core.schedules import Schedule
@@ -17,6 +18,7 @@ from scorefield.samplers.grids import Grid, UniformLogSNR
 from scorefield.samplers.linear import Mean, half_log_snr, levels, noise_at
 from scorefield.samplers.multistep import noise_step
 from scorefield.samplers.noise import Noise
+from scorefield.samplers.tabled import tabled
 
 
 @dataclass(frozen=True)
@@ -51,37 +53,42 @@ class SingleStepDPMSolver(Sampler):
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
     ) -> Iterator[Step]:
-        for t, s in pairwise(times):
+        within = _stages(schedule, times, self.order)
+        schedule = tabled(schedule, torch.cat([times, within.flatten()]))
+        for (t, s), parts in zip(pairwise(times), within, strict=True):
             x0 = denoise(x, t)
             yield Step(t, x, x0)
             if self.order == 1 or schedule(t)[0] == 0:
                 x = posterior_step(schedule, x, x0, t, s, 0.0, noise)
             else:
                 eps = noise_at(schedule, x, x0, t)
-                stages = _second if self.order == 2 else _third
-                x = stages(denoise, schedule, x, eps, t, s)
+                step = _second if self.order == 2 else _third
+                x = step(denoise, schedule, x, eps, (t, *parts, s))
         yield Step(times[-1], x, denoise(x, times[-1]))
 
 
-def _part(schedule: Schedule, t: Tensor, s: Tensor, share: float) -> Tensor:
-    """The time at a share of the way from t to s in log-SNR."""
-    first, last = schedule.log_snr(t), schedule.log_snr(s)
+def _stages(schedule: Schedule, times: Tensor, order: int) -> Tensor:
+    """The times that cut each step into equal parts in log-SNR, shape (n - 1, order - 1)."""
+    log_snr = schedule.log_snr(times)[:, None]
+    first, last = log_snr[:-1], log_snr[1:]
+    first = torch.where(first.isfinite(), first, last)  # no stages from where no signal is left
+    share = torch.arange(1, order, dtype=times.dtype, device=times.device) / order
     return schedule.time(first + share * (last - first))
 
 
 def _second(
-    denoise: Denoise, schedule: Schedule, x: Tensor, eps: Tensor, t: Tensor, s: Tensor
+    denoise: Denoise, schedule: Schedule, x: Tensor, eps: Tensor, times: Sequence[Tensor]
 ) -> Tensor:
-    middle = _part(schedule, t, s, 0.5)
+    t, middle, s = times
     guess = noise_step(schedule, x, Mean([1.0], [eps]), t, middle)
     eps = noise_at(schedule, guess, denoise(guess, middle), middle)
     return noise_step(schedule, x, Mean([1.0], [eps]), t, s)
 
 
 def _third(
-    denoise: Denoise, schedule: Schedule, x: Tensor, eps: Tensor, t: Tensor, s: Tensor
+    denoise: Denoise, schedule: Schedule, x: Tensor, eps: Tensor, times: Sequence[Tensor]
 ) -> Tensor:
-    near, far = _part(schedule, t, s, 1 / 3), _part(schedule, t, s, 2 / 3)
+    t, near, far, s = times
     guess = noise_step(schedule, x, Mean([1.0], [eps]), t, near)
     change = noise_at(schedule, guess, denoise(guess, near), near) - eps
     guess = _bent(schedule, x, eps, 2.0 * change, t, far)
