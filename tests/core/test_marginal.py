@@ -64,6 +64,28 @@ def test_one_piece_is_a_truncated_normal():
         )
 
 
+@pytest.mark.parametrize("sigma", [0.005, 0.1, 30.0])
+@pytest.mark.parametrize("y", [-1.01, -0.93, 0.5, 0.99])
+def test_each_piece_is_a_truncated_normal_and_has_its_share(y, sigma):
+    piece, mean = LAW.posterior(one([[y]]), one(1.0), one(sigma))
+    assert piece.shape == mean.shape == (1, 3, 1)
+    shares = []
+    for k, (mass, low, high) in enumerate(PIECES):
+        ends = ((low - y) / sigma, (high - y) / sigma)
+        shares.append(mass / (high - low) * truncnorm_mass(*ends))
+        if shares[-1] > 1e-6:  # less is lost in rounding
+            assert float(mean[0, k]) == pytest.approx(
+                truncnorm.mean(*ends, loc=y, scale=sigma), abs=1e-6
+            )
+        assert low <= float(mean[0, k]) <= high
+    expected = [share / sum(shares) for share in shares]
+    assert piece[0, :, 0].exp().tolist() == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
+def truncnorm_mass(low, high):
+    return norm.cdf(high) - norm.cdf(low) if low < 0 else norm.sf(low) - norm.sf(high)
+
+
 def test_where_no_signal_is_left_it_is_the_mean():
     x = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None]
     found = LAW.denoised(x, one(0.0), one(1.0))
@@ -121,6 +143,68 @@ def test_a_silent_network_says_what_the_law_says(kind, normal, generator):
     _, out = denoiser.parameterization.inversion(schedule, t)
     said = (exact(alpha * x0 + sigma * eps, t) - x0) / out[:, None, None, None]
     assert torch.allclose(denoiser.residual(x0, t, eps), said, atol=1e-7)
+
+
+# Two numbers that know of each other: the mass of each pair of pieces.
+PAIRS = one([[0.7, 0.02, 0.05], [0.02, 0.01, 0.03], [0.02, 0.05, 0.10]])
+FIRST = Marginal(3, LAW.edges, tuple(((PAIRS + PAIRS.T) / 2).sum(1).tolist()))
+
+
+class Neighbour(torch.nn.Module):
+    """A network that says of each of two numbers what the other one tells, from what it is told."""
+
+    def forward(self, x, c):
+        x = x.unflatten(1, (4, 2))
+        masses = one(FIRST.masses)
+        pairs = (PAIRS + PAIRS.T) / 2 / masses / masses[:, None]
+        others = torch.log(torch.einsum("kj,bji->bki", pairs, x[:, 1:].flip(2)))
+        return torch.cat([torch.zeros_like(x[:, :1]), others], 1).flatten(1)
+
+
+def pair_of(x, alpha, sigma):
+    """Density and posterior mean of two numbers, piece by piece, with scipy."""
+    pairs, total, mean = ((PAIRS + PAIRS.T) / 2).tolist(), 0.0, [0.0, 0.0]
+    for i, j in ((i, j) for i in range(3) for j in range(3)):
+        mass, means = pairs[i][j], []
+        for y, k in zip((x / alpha).tolist(), (i, j), strict=True):
+            _, low, high = PIECES[k]
+            ends = ((low - y) * alpha / sigma, (high - y) * alpha / sigma)
+            mass *= truncnorm_mass(*ends) / (high - low) / alpha
+            means.append(truncnorm.mean(*ends, loc=y, scale=sigma / alpha))
+        total += mass
+        mean = [m + mass * new for m, new in zip(mean, means, strict=True)]
+    return total, [m / total for m in mean]
+
+
+@pytest.mark.parametrize("t", [0.05, 0.3, 0.8])
+def test_a_network_that_knows_the_others_makes_the_mean_exact(t, generator):
+    denoiser = NetworkDenoiser(Neighbour(), VP(), EDM(0.6), (0.1,), marginal=FIRST)
+    alpha, sigma = (float(v) for v in VP()(t))
+    x0, eps = torch.rand(2, 5, 2, generator=generator, dtype=torch.float64)
+    x = alpha * (2 * x0 - 1) + sigma * (4 * eps - 2)
+    for state, found in zip(x, denoiser(x, one(t)), strict=True):
+        assert found.tolist() == pytest.approx(pair_of(state, alpha, sigma)[1], abs=1e-6)
+
+
+def test_the_flow_of_numbers_that_know_of_each_other_has_their_density(generator):
+    schedule = VP()
+    denoiser = NetworkDenoiser(Neighbour(), schedule, EDM(0.6), (0.1,), marginal=FIRST)
+    alpha, sigma = (float(v) for v in schedule(schedule.t_min))
+    x = alpha * one([[-0.95, 0.3], [0.93, 0.97], [-0.9, -0.97]])
+    found = log_likelihood(denoiser, x, prior=lambda z: denoiser_prior(z, schedule))
+    expected = [math.log(pair_of(state, alpha, sigma)[0]) for state in x]
+    assert found.log_prob.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def denoiser_prior(z, schedule):
+    alpha, sigma = (float(v) for v in schedule(1.0))
+    return one([math.log(pair_of(state, alpha, sigma)[0]) for state in z])
+
+
+def test_a_network_is_told_of_every_piece():
+    assert LAW.told((3, 8, 8)) == (12, 8, 8)
+    assert LAW.told((2,)) == (8,)
+    assert Marginal(16).told((1, 28, 28)) == (1, 28, 28)  # not measured yet
 
 
 def test_another_network_keeps_the_law(normal):

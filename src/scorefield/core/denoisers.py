@@ -97,11 +97,18 @@ class NetworkDenoiser(Denoiser):
 
         x̂₀ = m + c_skip (x - α m) + c_out F(c_in (x - α m), c_noise)
 
-    Where the law of a single number is known, the network corrects what it says of each number by itself:
-    in place of m + c_skip (x - α m) stands E[x₀ | x] under that law.
+    Where the law of a single number is known, K pieces of constant density, the network is told beside its
+    input what each number says of its own piece, and says K numbers ℓ_k more: what the others of the sample
+    say of it. In place of m + c_skip (x - α m) stands
+
+        Σ_k w_k E[x₀ | x, k],   w_k ∝ P(k | x) exp(ℓ_k)
+
+    with both of each number by itself. Given all others, a number's own noise says nothing more of its
+    piece than P(k | x), so with pieces that are small enough this can be E[x₀ | x] itself.
 
     Arguments:
-        network: called as ``network(x, c_noise, **cond)`` with c_noise of shape (B,).
+        network: called as ``network(x, c_noise, **cond)`` with c_noise of shape (B,), and x of the shape of
+            the data, or `Marginal.told` of it; it gives the shape of x.
         schedule: the path.
         parameterization: what the network's output means.
         mean: m, the mean of the data, one number for each channel (or one for all).
@@ -167,19 +174,21 @@ class NetworkDenoiser(Denoiser):
 
     def _network(self, centred: Tensor, t: Tensor, cond: dict[str, Tensor | None]) -> Tensor:
         scale = expand(self.parameterization.input_scale(self.schedule, t), centred)
-        condition = self.parameterization.condition(self.schedule, t)
-        out: Tensor = self.network(scale * centred, condition.to(centred), **cond)
+        condition = self.parameterization.condition(self.schedule, t).to(centred)
         # The network may compute in bfloat16; what is made of it may not.
-        out = out.to(centred.dtype)
-        return out + self._from_marginal(centred, t) if self.marginal.known else out
-
-    def _from_marginal(self, centred: Tensor, t: Tensor) -> Tensor:
-        """What a network would have to say if all numbers were independent."""
-        x, mean = centred.double(), self._mean(centred).double()
+        if not self.marginal.known:
+            out: Tensor = self.network(scale * centred, condition, **cond).to(centred.dtype)
+            return out
+        x, m = centred.double(), self._mean(centred).double()
         alpha, sigma = self.schedule(t)
-        skip, out = self.parameterization.inversion(self.schedule, t)
-        x0 = self.marginal.denoised(x + expand(alpha, x) * mean, alpha, sigma)
-        return ((x0 - mean - expand(skip, x) * x) / expand(out, x)).to(centred.dtype)
+        piece, mean = self.marginal.posterior(x + expand(alpha, x) * m, alpha, sigma)
+        piece = piece.to(centred.dtype)
+        told = torch.cat([scale * centred, piece.exp().flatten(1, 2)], 1)
+        out = self.network(told, condition, **cond).to(centred.dtype)
+        said = out.reshape(len(out), -1, *centred.shape[1:])
+        x0 = (torch.softmax(piece + said[:, 1:], 1) * mean).sum(1)
+        skip, unit = self.parameterization.inversion(self.schedule, t)
+        return said[:, 0] + ((x0 - m - expand(skip, x) * x) / expand(unit, x)).to(centred.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
         mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device)

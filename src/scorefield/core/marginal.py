@@ -3,7 +3,8 @@
 Most numbers of an image of 8 bits have few levels: four fifths of MNIST's are black. At noise below a
 level such a number is known but for its place in its cell, and nothing but its own law says so. A network
 that computes in bfloat16 does not even see noise that small. `Marginal` is this law, a density that is
-constant on a few pieces, whose denoiser is known in closed form.
+constant on a few pieces, whose denoiser is known in closed form. The others of a sample tell more: they
+change the masses of the pieces, and the form stays.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scorefield.core.broadcast import expand
 from scorefield.errors import InputError
 
 WIDEST = 1e4  # of the law's width: more noise than this leaves nothing to know
+LEAST = 1e-16  # of a normal law in a piece; less is lost in rounding
 FARTHEST = 6.0  # deviations off the law's ends: states beyond are taken for there
 
 
@@ -62,21 +64,45 @@ class Marginal:
         """Whether there is a law, measured or given."""
         return bool(self.edges)
 
+    def told(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what a network takes and gives for samples of a shape: 1 + K channels for each.
+
+        Arguments:
+            shape: (C, ...).
+        """
+        return (shape[0] * (1 + len(self.masses)), *shape[1:])
+
+    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Which piece every number is from by what it says itself, and its mean there.
+
+            P(k | x) ∝ m_k / (e_{k+1} - e_k) (Φ(a_k) - Φ(a_{k+1})),   a_k = (y - e_k)/s
+            E[x₀ | x, k] = y + s (φ(a_k) - φ(a_{k+1}))/(Φ(a_k) - Φ(a_{k+1})),   y = x/α,   s = σ/α
+
+        Arguments:
+            x: states α x₀ + σ ε, shape (B, ...); taken for less far off the law's ends than they are where
+                it is more than 6 deviations.
+            alpha: α, shape () or (B,).
+            sigma: σ, shape () or (B,); above 0.
+
+        Returns:
+            log P(k | x) and E[x₀ | x, k], shape (B, K, ...), float64.
+        """
+        y, s = self._scaled(x, alpha, sigma)
+        joint, mean = self._pieces(y, s)
+        return torch.log_softmax(joint, 1), mean
+
     def denoised(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """E[x₀ | x] of every number by itself, of the shape and dtype of ``x``.
 
-            y + s Σ_k j_k φ(a_k) / Σ_k j_k Φ(a_k),   a_k = (y - e_k)/s,   y = x/α,   s = σ/α
-
-        with j_k the rise of the density at an edge: y + s² q'/q for the density q of x₀ + s ε.
+            Σ_k P(k | x) E[x₀ | x, k]
 
         Arguments:
             x: states α x₀ + σ ε, shape (B, ...).
             alpha: α, shape () or (B,).
             sigma: σ, shape () or (B,); above 0.
         """
-        y, s = self._scaled(x, alpha, sigma)
-        mass, slope = self._smoothed(y, s)
-        return (y + s * slope / mass).to(x.dtype)
+        piece, mean = self.posterior(x, alpha, sigma)
+        return (piece.exp() * mean).sum(1).to(x.dtype)
 
     def log_prob(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """The log-density of each number of a state in nats, of the shape of ``x``, float64.
@@ -87,7 +113,7 @@ class Marginal:
             sigma: σ, shape () or (B,); above 0.
         """
         y, s = self._scaled(x, alpha, sigma)
-        return torch.log(self._smoothed(y, s)[0]) - torch.log(expand(sigma, y) / s)
+        return torch.logsumexp(self._pieces(y, s)[0], 1) - torch.log(expand(sigma, y) / s)
 
     def _scaled(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """State and noise in units of the data, in float64: with much noise, small numbers cancel."""
@@ -99,19 +125,16 @@ class Marginal:
         y = torch.maximum(torch.minimum(x / alpha, high + FARTHEST * s), low - FARTHEST * s)
         return y, s
 
-    def _smoothed(self, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """The law's density after noise of deviation s, and s times its slope, at y."""
-        mass, slope = torch.zeros_like(y), torch.zeros_like(y)
-        unit = s * math.sqrt(2)
-        for edge, jump in zip(self.edges, self._jumps, strict=True):
-            a = (y - edge) / unit
-            mass = mass + jump / 2 * torch.erf(a)
-            slope = slope + jump / math.sqrt(2 * math.pi) * torch.exp(-(a**2))
-        return mass, slope
-
-    @property
-    def _jumps(self) -> tuple[float, ...]:
-        """By how much the density rises at each edge."""
-        cells = zip(self.masses, pairwise(self.edges), strict=True)
-        density = [0.0, *(mass / (high - low) for mass, (low, high) in cells), 0.0]
-        return tuple(after - before for before, after in pairwise(density))
+    def _pieces(self, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density of y with x₀ in each piece, and the mean of x₀ there; shapes (B, K, ...)."""
+        y, s = y.unsqueeze(1), s.expand_as(y).unsqueeze(1)
+        column = (-1, *[1] * (y.ndim - 2))
+        edges = torch.tensor(self.edges, dtype=y.dtype, device=y.device).reshape(column)
+        masses = torch.tensor(self.masses, dtype=y.dtype, device=y.device).reshape(column)
+        low, high = edges[:-1], edges[1:]
+        a = (y - edges) / (s * math.sqrt(2))
+        below, bell = torch.erf(a) / 2, torch.exp(-a * a) / math.sqrt(2 * math.pi)
+        share = (below[:, :-1] - below[:, 1:]).clamp_min(LEAST)
+        mean = y + s * (bell[:, :-1] - bell[:, 1:]) / share
+        mean = torch.maximum(torch.minimum(mean, high), low)
+        return torch.log(share * (masses / (high - low))), mean

@@ -299,13 +299,15 @@ class Model:
 
     @cached_property
     def _operations(self) -> int:
-        return operations(self.denoiser.network, self.spec.shape, self.classes)
+        told = self.recipe.marginal.told(self.spec.shape)
+        return operations(self.denoiser.network, told, self.classes)
 
     @cached_property
     def _failure(self) -> str:
         """Why compiled code is not to be used, from the only look at it."""
         engine = replace(self.engine, compiled=True)
-        return failure(self.denoiser.network, engine, self.spec.shape, self.classes, self.batch)
+        told = self.recipe.marginal.told(self.spec.shape)
+        return failure(self.denoiser.network, engine, told, self.classes, self.batch)
 
 
 def _check_count(n: int, batch: int) -> None:

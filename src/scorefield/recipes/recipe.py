@@ -65,7 +65,7 @@ class Recipe:
         training: how it is trained.
         sampling: how samples are drawn unless asked otherwise.
         augmentation: what is done to the data in training.
-        marginal: the law of a single number of the data, which the network then corrects; with 0 pieces
+        marginal: the law of a single number of the data, which the network starts from; with 0 pieces
             it is not looked at.
     """
 
@@ -143,7 +143,9 @@ class Recipe:
                 f"velocity or edm"
             )
         self.augmentation.check(spec)
-        network = recipe.network.build(spec.shape, spec.classes, self.augmentation.told_length)
+        network = recipe.network.build(
+            self.marginal.told(spec.shape), spec.classes, self.augmentation.told_length
+        )
         moments = moments or white_moments(spec.mean, spec.sigma_data, spec.shape)
         return NetworkDenoiser(
             network,
