@@ -297,17 +297,20 @@ class Model:
             return self.denoiser
         return computed(self.denoiser, self.engine, self.batch)
 
+    @property
+    def _told(self) -> tuple[int, ...]:
+        """The shape of what the network takes for a sample."""
+        return self.recipe.marginal.told(self.spec.shape)
+
     @cached_property
     def _operations(self) -> int:
-        told = self.recipe.marginal.told(self.spec.shape)
-        return operations(self.denoiser.network, told, self.classes)
+        return operations(self.denoiser.network, self._told, self.classes)
 
     @cached_property
     def _failure(self) -> str:
         """Why compiled code is not to be used, from the only look at it."""
         engine = replace(self.engine, compiled=True)
-        told = self.recipe.marginal.told(self.spec.shape)
-        return failure(self.denoiser.network, engine, told, self.classes, self.batch)
+        return failure(self.denoiser.network, engine, self._told, self.classes, self.batch)
 
 
 def _check_count(n: int, batch: int) -> None:
