@@ -165,3 +165,20 @@ def check_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK):
         raise InputError(f"cannot write {path}: {nearest} cannot be written")
+
+
+def check_file(path: Path, ending: str) -> None:
+    """Refuse a file that cannot be written, or of another ending, before work is spent on it.
+
+    Arguments:
+        path: a file that may not exist yet.
+        ending: what its name must end in, with the dot.
+
+    Raises:
+        InputError: for another ending, where a folder has the name, or where `check_writable` refuses.
+    """
+    if path.is_dir():
+        raise InputError(f"cannot write a file {path}: there is a folder of that name")
+    if path.suffix != ending:
+        raise InputError(f"cannot write '{path.name}'; the ending is {ending}")
+    check_writable(path)

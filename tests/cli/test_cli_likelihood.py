@@ -148,7 +148,7 @@ def test_interpolations(work, run, digits):
         ),
         (["likelihood", "points", "--probes", "0", "--no-exact"], "probes must be at least 1"),
         (["likelihood", "points", "--probe", "n", "--no-exact"], "'rademacher' or 'gaussian'"),
-        (["latent", "encode", "points", "-o", "z.png"], "'z.png'; the ending must be .npz"),
+        (["latent", "encode", "points", "-o", "z.png"], "'z.png'; the ending is .npz"),
         (["latent", "encode", "points", "--rtol", "2"], "rtol"),
         (["latent", "decode", "points", "none.npz"], "cannot read none.npz"),
         (["latent", "decode", "points", "points/recipe.json"], "cannot read points/recipe.json"),

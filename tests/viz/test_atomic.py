@@ -4,10 +4,11 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from scorefield.atomic import check_writable, clear_partial, whole_file
+from scorefield.atomic import check_file, check_writable, clear_partial, whole_file
 from scorefield.errors import InputError
 
 
@@ -117,6 +118,18 @@ def test_check_writable_makes_nothing(tmp_path):
     with pytest.raises(InputError, match=f"cannot write .*c.png: {tmp_path / 'file'} is not a"):
         check_writable(tmp_path / "file" / "b" / "c.png")
     assert listing(tmp_path) == ["file"]
+
+
+def test_check_file_knows_its_ending_and_makes_nothing(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    check_file(tmp_path / "new" / "y.png", ".png")
+    with pytest.raises(InputError, match=r"cannot write 'y\.jpg'; the ending is \.png"):
+        check_file(tmp_path / "y.jpg", ".png")
+    with pytest.raises(InputError, match=r"x\.png: there is a folder of that name"):
+        check_file(tmp_path / "x.png", ".png")
+    with pytest.raises(InputError, match="is not a folder"):
+        check_file(Path(__file__) / "y.png", ".png")
+    assert listing(tmp_path) == ["x.png"]
 
 
 def test_check_writable_asks_for_permission(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from scorefield import GaussianResidual, InputError, calibrate, load
-from scorefield.atomic import check_writable
+from scorefield import GaussianResidual, calibrate, load
+from scorefield.atomic import check_file
 from scorefield.cli.evaluate import folder_of, which
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
@@ -57,13 +57,9 @@ def calibrate_run(
     """
     if out is None:
         out = folder_of(Path(run)) / f"calibrated-{steps}{which(Path(run), weights)}.yaml"
-    if out.is_dir():
-        raise InputError(f"cannot write a file {out}: there is a folder of that name")
-    if out.suffix != ".yaml":
-        raise InputError(f"cannot write '{out.name}'; the ending is .yaml")
+    check_file(out, ".yaml")
     # Differences of walks that are nearly the same are lost in bfloat16.
     model = load(run, device=device, weights=weights, precision="fp32")
-    check_writable(out)
     labels = model.labels(n, label)
     cond: dict[str, Any] = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from scorefield import InputError, load
-from scorefield.atomic import check_writable
+from scorefield.atomic import check_file, check_writable
 from scorefield.cli.options import Batch, Compile, Json, Number, Precision, Weights, Whole
 from scorefield.cli.output import bar, remark, say, table
 from scorefield.cli.sample import chosen_sampling
@@ -103,9 +103,7 @@ def evaluate_run(
     """
     home = folder_of(Path(run))
     out = home / f"evaluation{which(Path(run), weights)}.json" if out is None else out
-    if out.suffix != ".json":
-        raise InputError(f"cannot write '{out.name}'; the ending is .json")
-    check_writable(out)
+    check_file(out, ".json")
     check_writable(home / SAMPLES)
     model = load(run, device=device, weights=weights, precision=precision, compile=compiling)
     of_data, of_features, of_sampling = sorted_words(overrides)

@@ -12,7 +12,7 @@ from cyclopts import App
 from torch import Tensor
 
 from scorefield import DormandPrince, InputError, Model, load
-from scorefield.atomic import check_writable, reading_arrays, whole_file
+from scorefield.atomic import check_file, reading_arrays, whole_file
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.models import between, codes, data_of, decoded
@@ -61,7 +61,7 @@ def encode_data(
     as_json
         Print lines of JSON.
     """
-    _check_ending(out, ".npz")
+    check_file(out, ".npz")
     solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
     x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
     with bar(f"encoding with {run}", as_json=as_json) as advance:
@@ -123,7 +123,7 @@ def decode_codes(
     as_json
         Print lines of JSON.
     """
-    _check_ending(out, ".png")
+    check_file(out, ".png")
     solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
     z, labels = _stored(latents, model)
     with bar(f"decoding with {run}", as_json=as_json) as advance:
@@ -180,7 +180,7 @@ def interpolate(
     as_json
         Print lines of JSON.
     """
-    _check_ending(out, ".png")
+    check_file(out, ".png")
     solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
     if n < 1:
         raise InputError(f"the number of pairs must be at least 1, got {n}")
@@ -220,12 +220,6 @@ def _gathered(parts: Iterator[Tensor], total: int, advance: Any) -> Tensor:  # n
         found.append(part)
         advance(sum(map(len, found)) / total)
     return torch.cat(found)
-
-
-def _check_ending(out: Path, ending: str) -> None:
-    check_writable(out)
-    if out.suffix != ending:
-        raise InputError(f"cannot write '{out.name}'; the ending must be {ending}")
 
 
 def _stored(path: Path, model: Model) -> tuple[Tensor, Tensor | None]:

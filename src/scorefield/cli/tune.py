@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from scorefield import InputError, __version__, load
-from scorefield.atomic import check_writable
+from scorefield.atomic import check_file, check_writable
 from scorefield.cli.evaluate import chosen_features, sorted_words
 from scorefield.cli.options import Compile, Json, Precision, Weights, Whole
 from scorefield.cli.output import bar, say, table
@@ -82,9 +82,7 @@ def tune_run(
     """
     purse, begin = parse_purse(budget), time.monotonic()
     if out is not None:
-        if out.suffix != ".png":
-            raise InputError(f"cannot write '{out.name}'; the ending is .png")
-        check_writable(out)
+        check_file(out, ".png")
         check_plots()
     if not dry_run:
         check_writable(Path(run))
