@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from scorefield.core.denoisers import NetworkDenoiser
+from scorefield.core.marginal import Marginal
 from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
 from scorefield.core.schedules import VP, Flow
 
@@ -134,3 +135,25 @@ def test_dtype_is_that_of_the_state(dtype):
     skip, out = EDM(0.5).inversion(VP(), t)
     expected = skip + out * EDM(0.5).input_scale(VP(), t).float().to(dtype).double()
     assert torch.allclose(denoiser(x, t)[:, 0].double(), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("law", [Marginal(), Marginal(2, (-1.0, 0.0, 1.0), (0.3, 0.7))])
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+@pytest.mark.parametrize("state", [torch.float32, torch.float64])
+def test_network_sees_numbers_of_its_own_dtype(law, weights, state, normal):
+    """Solvers may keep in float64 a state that a network of float32 is asked about, and the other way."""
+
+    class Factor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(0.75), requires_grad=False)
+
+        def forward(self, x, c_noise):
+            assert x.dtype == c_noise.dtype == self.factor.dtype
+            return self.factor * x + c_noise[:, None]
+
+    x, t = normal(4, 3).to(state), torch.tensor([0.02, 0.2, 0.5, 0.9]).double()
+    found = NetworkDenoiser(Factor().to(weights), VP(), EDM(0.5), marginal=law)(x, t)
+    exact = NetworkDenoiser(Factor().double(), VP(), EDM(0.5), marginal=law)(x.double(), t)
+    assert found.dtype == state
+    assert torch.allclose(found.double(), exact, rtol=1e-5, atol=1e-6)

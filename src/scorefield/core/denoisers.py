@@ -145,8 +145,8 @@ class NetworkDenoiser(Denoiser):
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
         t = as_time(t).expand(len(x))
         mean, centred = self._centre(x, t)
-        skip, out = self.parameterization.inversion(self.schedule, t)
-        return mean + expand(skip, x) * centred + expand(out, x) * self._network(centred, t, cond)
+        skip, out = (expand(c, x) for c in self.parameterization.inversion(self.schedule, t))
+        return mean + skip * centred + out * self._network(centred, t, cond)
 
     def residual(self, x0: Tensor, t: Tensor, eps: Tensor, **cond: Tensor | None) -> Tensor:
         """The error on the network's own target.
@@ -174,21 +174,24 @@ class NetworkDenoiser(Denoiser):
 
     def _network(self, centred: Tensor, t: Tensor, cond: dict[str, Tensor | None]) -> Tensor:
         scale = expand(self.parameterization.input_scale(self.schedule, t), centred)
-        condition = self.parameterization.condition(self.schedule, t).to(centred)
-        # The network may compute in bfloat16; what is made of it may not.
         if not self.marginal.known:
-            out: Tensor = self.network(scale * centred, condition, **cond).to(centred.dtype)
-            return out
+            return self._said(scale * centred, t, cond)
         x, m = centred.double(), self._mean(centred).double()
         alpha, sigma = self.schedule(t)
         piece, mean = self.marginal.posterior(x + expand(alpha, x) * m, alpha, sigma)
         piece = piece.to(centred.dtype)
         told = torch.cat([scale * centred, piece.exp().flatten(1, 2)], 1)
-        out = self.network(told, condition, **cond).to(centred.dtype)
-        said = out.reshape(len(out), -1, *centred.shape[1:])
+        said = self._said(told, t, cond).reshape(len(x), -1, *x.shape[1:])
         x0 = (torch.softmax(piece + said[:, 1:], 1) * mean).sum(1)
         skip, unit = self.parameterization.inversion(self.schedule, t)
         return said[:, 0] + ((x0 - m - expand(skip, x) * x) / expand(unit, x)).to(centred.dtype)
+
+    def _said(self, told: Tensor, t: Tensor, cond: dict[str, Tensor | None]) -> Tensor:
+        """What the network says, in the dtype of what it is told; it may compute in another."""
+        weights = next((p.dtype for p in self.parameters()), told.dtype)
+        condition = self.parameterization.condition(self.schedule, t).to(told.device, weights)
+        out: Tensor = self.network(told.to(weights), condition, **cond).to(told.dtype)
+        return out
 
     def _mean(self, x: Tensor) -> Tensor:
         mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device)
