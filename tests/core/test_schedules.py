@@ -238,3 +238,9 @@ def test_a_path_may_begin_with_less_noise(kind):
 def test_a_path_begins_between_data_and_noise(t_min):
     with pytest.raises(InputError, match="t_min must lie between 0 and 1"):
         VP(t_min=t_min)
+
+
+@pytest.mark.parametrize("high", [50.0, 2000.0, 1e5])
+def test_ve_keeps_its_signal_however_much_noise_there_is(high):
+    """σ is in units of the data, so no number of it alone means that the signal is gone."""
+    assert VE(0.01, high).noisiest == pytest.approx(-2 * math.log(high), rel=1e-12)

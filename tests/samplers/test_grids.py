@@ -183,3 +183,11 @@ def test_there_is_a_knot_at_the_start():
         Knots(10).times(VP(), 3, start=0.55)
     with pytest.raises(InputError, match="count must be at least 1, got 0"):
         Knots(0)
+
+
+@pytest.mark.parametrize("grid", [UniformLogSNR(), Karras()], ids=repr)
+@pytest.mark.parametrize("unit", [40.0, 1e4])
+def test_a_unit_of_the_data_changes_no_grid(grid, unit):
+    small, large = VE(0.01, 50.0), VE(0.01 * unit, 50.0 * unit)
+    levels = small.sigma(grid.times(small, 12)), large.sigma(grid.times(large, 12))
+    assert torch.allclose(unit * levels[0], levels[1], rtol=1e-9)

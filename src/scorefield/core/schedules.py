@@ -19,7 +19,7 @@ from scorefield.errors import InputError
 
 # log-SNR at which a path with α(1) = 0 is cut off where a finite number is needed: σ/α = 148, as in VP.
 LOG_SNR_FLOOR = -10.0
-NO_SIGNAL = -15.0  # log-SNR below which a path is taken to have none left: σ/α above 1,800
+NO_SIGNAL = math.exp(-7.5)  # α below which a path is taken to have no signal left
 
 
 def as_time(t: Tensor | float) -> Tensor:
@@ -67,8 +67,8 @@ class Schedule(ABC):
 
     def noisy_log_snr(self, t: Tensor | float) -> Tensor:
         """log-SNR of a time near t = 1, or -10 where no signal is left."""
-        found = self.log_snr(t)
-        return torch.where(found < NO_SIGNAL, LOG_SNR_FLOOR, found)
+        # By α, not by σ/α: VE keeps all signal, and how much noise is much depends on the data's unit.
+        return torch.where(self(t)[0] < NO_SIGNAL, LOG_SNR_FLOOR, self.log_snr(t))
 
     @cached_property
     def noisiest(self) -> float:

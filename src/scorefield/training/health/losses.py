@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.losses import L2
-from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
+from scorefield.core.schedules import Schedule
 from scorefield.core.times import Times
 from scorefield.samplers.noise import stream
 
@@ -28,7 +28,7 @@ def check_times(times: Times, schedule: Schedule) -> Tensor:
         schedule: the path.
     """
     u = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
-    log_snr = schedule.log_snr(times(schedule, u)).clamp(min=LOG_SNR_FLOOR)
+    log_snr = schedule.log_snr(times(schedule, u)).clamp(min=schedule.noisiest)
     share = torch.tensor([1 - TAIL, TAIL], dtype=torch.float64)
     high, low = torch.quantile(log_snr, share).tolist()
     t = schedule.time(torch.linspace(high, low, LEVELS, dtype=torch.float64))
