@@ -5,6 +5,7 @@ import torch
 
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.moments import moments_of
+from scorefield.core.oracles import GaussianDenoiser
 from scorefield.core.schedules import VP
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import SAMPLERS
@@ -13,6 +14,7 @@ from scorefield.samplers.base import sample
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.noise import seeded, stream, unseeded
 from scorefield.samplers.residual import GaussianResidual
+from scorefield.samplers.restart import Restart
 
 
 class Elementwise(Denoiser):
@@ -41,6 +43,15 @@ def test_seed_0_is_used_if_none_is_given():
     denoiser = Elementwise(VP())
     given = sample(denoiser, (3, 2), DDIM(), 4, noise=seeded(0, range(3)))
     assert torch.equal(sample(denoiser, (3, 2), DDIM(), 4), given)
+
+
+def test_fresh_noise_is_not_that_of_a_state_drawn_before():
+    """Restart adds noise for the first time late: the same numbers twice widen the law by a fifth."""
+    schedule, count = VP(), 4000
+    exact = GaussianDenoiser(schedule, torch.zeros(1), torch.eye(1))
+    state = schedule.sigma(torch.ones(())) * seeded(0, range(count))(torch.zeros(count, 1).double())
+    spread = float(sample(exact, state, Restart(), 20).std())
+    assert spread == pytest.approx(1.0, abs=4 / (2 * count) ** 0.5)
 
 
 def test_noise_is_fixed_by_seed_and_index():

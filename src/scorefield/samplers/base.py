@@ -24,7 +24,7 @@ from scorefield.core.schedules import Schedule
 from scorefield.core.sde import transition
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.linear import combined, levels
-from scorefield.samplers.noise import Noise, seeded
+from scorefield.samplers.noise import AFRESH, Noise, seeded
 from scorefield.samplers.tabled import tabled
 
 
@@ -64,7 +64,12 @@ class Sampler(ABC):
     @property
     @abstractmethod
     def order(self) -> int:
-        """Order of convergence: global error is O(1/steps^order), in law for stochastic samplers."""
+        """Order of convergence from noise: global error is O(1/steps^order), in law for stochastic ones.
+
+        Methods with a memory begin with a step of order 1, which costs nothing where x̂₀ hardly changes,
+        as at σ/α far above the data's. From a start among the data they are of order 2 at most, `SASolver`
+        of 3.
+        """
 
     @property
     def evaluations_per_step(self) -> int:
@@ -138,7 +143,8 @@ def posterior_step(
 
         x_s = α_s x̂₀ + √(σ_s² - ς²) ε̂ + ς z,   ς = η (σ_s/σ_t) √(σ_t² - (α_t/α_s)² σ_s²)
 
-    η = 1 is the posterior q(x_s | x_t, x₀) of the forward process, η = 0 has no noise.
+    η = 1 is the posterior q(x_s | x_t, x₀) of the forward process, η = 0 has no noise. Where a larger η
+    would make ς more than σ_s, all of the noise there is fresh and ς is σ_s.
 
     Arguments:
         schedule: the path.
@@ -180,7 +186,8 @@ def trajectory(
         sampler: how to walk.
         steps: number of times in the grid; at least 1.
         start: the time to start from, above t_min and up to 1.
-        noise: called with a state, gives standard normal noise of its shape; seed 0 if not given.
+        noise: called with a state, gives standard normal noise of its shape; if not given, `seeded` by 0
+            where x is a shape, and by `AFRESH` where it is a state, which may have been drawn by 0.
         cond: conditions by name, such as ``label`` of shape (B,).
 
     Raises:
@@ -193,7 +200,7 @@ def trajectory(
     spread = 1.0 if moments is None else moments.sigma_data
     times = sampler.times(schedule, steps, start, spread)
     count = len(x) if isinstance(x, Tensor) else x[0]
-    noise = noise or seeded(0, range(count))
+    noise = noise or seeded(AFRESH if isinstance(x, Tensor) else 0, range(count))
     if not isinstance(x, Tensor):
         anchor = next(iter([*denoiser.parameters(), *denoiser.buffers()]), torch.empty(0))
         like = torch.empty(tuple(x), device=anchor.device)
@@ -261,7 +268,7 @@ def sample(
         sampler: how to walk.
         steps: number of times in the grid; at least 1.
         start: the time to start from, above t_min and up to 1.
-        noise: called with a state, gives standard normal noise of its shape; seed 0 if not given.
+        noise: as of `trajectory`.
         cond: conditions by name, such as ``label`` of shape (B,).
     """
     walk = trajectory(denoiser, x, sampler, steps, start=start, noise=noise, **cond)

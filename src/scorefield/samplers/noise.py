@@ -12,6 +12,7 @@ from scorefield.errors import InputError
 Noise = Callable[[Tensor], Tensor]
 
 _MASK = (1 << 64) - 1
+AFRESH = 0x5EED  # of a walk's noise where the state was drawn before, as a rule by a small number
 
 
 def stream(*keys: int) -> int:
