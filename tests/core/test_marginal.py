@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 from scipy.integrate import quad
@@ -233,3 +234,20 @@ def test_an_unknown_law_has_no_denoiser():
     with pytest.raises(InputError, match="not measured"):
         IndependentDenoiser(VP(), Marginal(4))
     assert not Marginal(4).known
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.3, 5.0])
+@pytest.mark.parametrize("deviations", [0.5, 5.0, 30.0, 200.0])
+def test_density_is_right_far_off_the_law(deviations, sigma):
+    """Against numbers of 200 digits; Φ(b) - Φ(a) = ½ (erfc(a/√2) - erfc(b/√2))."""
+
+    def between(near, far):
+        return (mpmath.erfc(near / mpmath.sqrt(2)) - mpmath.erfc(far / mpmath.sqrt(2))) / 2
+
+    with mpmath.workdps(200):
+        for side in (-1, 1):
+            y = side * (1 + deviations * sigma)
+            ends = [(m, *sorted((abs(y - a), abs(y - b)))) for m, a, b in PIECES]
+            density = (m / (q - p) * between(p / sigma, q / sigma) for m, p, q in ends)
+            found = float(LAW.log_prob(one([[y]]), one(1.0), one(sigma)))
+            assert found == pytest.approx(float(mpmath.log(sum(density))), rel=1e-9)

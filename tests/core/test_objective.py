@@ -248,3 +248,13 @@ def test_times_that_are_drawn_more_often_count_less(normal):
     share = times.correction(VP(), t)
     assert not torch.allclose(share, torch.ones_like(share))
     assert torch.allclose(got, share * objective.losses(denoiser(), x0, t, eps, None))
+
+
+@pytest.mark.parametrize("path", [Flow(), Cosine()], ids=repr)
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_have_their_limit_where_no_signal_is_left(path, kind):
+    """At t = 1, which the knots of a chain have: as near it, up to the distance."""
+    near = torch.tensor(1 - 1e-9, dtype=torch.float64)
+    for weighting in (SNR(), MinSNR()):
+        found, beside = (weighting(path, kind(), t) for t in (torch.ones_like(near), near))
+        assert torch.allclose(found, beside, rtol=1e-6, atol=1e-12)

@@ -258,3 +258,15 @@ def test_data_without_spread_have_no_moments(normal):
 def test_impossible_gaussians_are_refused(mean, covariance, words):
     with pytest.raises(InputError, match=words):
         GaussianDenoiser(VP(), mean, covariance)
+
+
+def test_no_density_is_refused_where_there_is_none(normal):
+    flat = GaussianDenoiser(VP(), torch.zeros(2), torch.diag(torch.tensor([1.0, 0.0])))
+    x = normal(3, 2)
+    for asked in (lambda: flat.log_prob(x), lambda: flat(x, 0.0), lambda: flat.flow(x, 0.0, 0.5)):
+        with pytest.raises(InputError, match="singular covariance have no density at t = 0"):
+            asked()
+    with pytest.raises(InputError, match="finite data set has no density at t = 0"):
+        EmpiricalDenoiser(VP(), x)(x, 0.0)
+    assert bool(flat.log_prob(x, 0.1).isfinite().all())
+    assert bool(flat.flow(x, 0.5, 0.0).isfinite().all())

@@ -16,6 +16,7 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.likelihood import LogLikelihood, log_likelihood
+from scorefield.core.normal import log_mass
 from scorefield.errors import InputError
 
 Dequantisation = Literal["uniform", "variational", "none"]
@@ -57,12 +58,7 @@ class Levels(NamedTuple):
         half, offset = self.spacing / 2, x0.double() - mean.double()
         upper = torch.where(x0 > self.high - half, math.inf, (offset + half) / std)
         lower = torch.where(x0 < self.low + half, -math.inf, (offset - half) / std)
-        # The difference is taken on the side where both are small, so that it is not one of two ones.
-        flip = lower + upper > 0
-        upper, lower = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
-        large, small = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
-        mass = large + torch.log(-torch.expm1((small - large).clamp(max=-1e-300)))
-        total: Tensor = mass.clamp(min=-1e10).flatten(1).sum(1)
+        total: Tensor = log_mass(lower, upper).clamp(min=-1e10).flatten(1).sum(1)
         return total
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
+from scorefield.core.normal import log_mass
 from scorefield.errors import InputError
 
 WIDEST = 1e4  # of the law's width: more noise than this leaves nothing to know
@@ -88,6 +89,8 @@ class Marginal:
             log P(k | x) and E[x₀ | x, k], shape (B, K, ...), float64.
         """
         y, s = self._scaled(x, alpha, sigma)
+        low, high = self.edges[0], self.edges[-1]
+        y = torch.maximum(torch.minimum(y, high + FARTHEST * s), low - FARTHEST * s)
         joint, mean = self._pieces(y, s)
         return torch.log_softmax(joint, 1), mean
 
@@ -108,29 +111,34 @@ class Marginal:
         """The log-density of each number of a state in nats, of the shape of ``x``, float64.
 
         Arguments:
-            x: states α x₀ + σ ε, shape (B, ...), within 6 deviations of the law.
+            x: states α x₀ + σ ε, shape (B, ...).
             alpha: α, shape () or (B,).
             sigma: σ, shape () or (B,); above 0.
         """
         y, s = self._scaled(x, alpha, sigma)
-        return torch.logsumexp(self._pieces(y, s)[0], 1) - torch.log(expand(sigma, y) / s)
+        edges, masses = self._columns(y)
+        a = (y.unsqueeze(1) - edges) / s.unsqueeze(1)
+        density = torch.log(masses / edges.diff(dim=0)) + log_mass(a[:, 1:], a[:, :-1])
+        return torch.logsumexp(density, 1) - torch.log(expand(sigma, y) / s)
 
     def _scaled(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """State and noise in units of the data, in float64: with much noise, small numbers cancel."""
-        low, high = self.edges[0], self.edges[-1]
         x = x.double()
         alpha, sigma = expand(alpha, x), expand(sigma, x)
-        alpha = torch.maximum(alpha, sigma / (WIDEST * (high - low)))
-        s = sigma / alpha
-        y = torch.maximum(torch.minimum(x / alpha, high + FARTHEST * s), low - FARTHEST * s)
-        return y, s
+        alpha = torch.maximum(alpha, sigma / (WIDEST * (self.edges[-1] - self.edges[0])))
+        return x / alpha, (sigma / alpha).expand_as(x)
+
+    def _columns(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges and masses as columns, shapes (K + 1, ...) and (K, ...) for y of shape (B, ...)."""
+        column = (-1, *[1] * (y.ndim - 1))
+        edges = torch.tensor(self.edges, dtype=y.dtype, device=y.device).reshape(column)
+        masses = torch.tensor(self.masses, dtype=y.dtype, device=y.device).reshape(column)
+        return edges, masses
 
     def _pieces(self, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """The log-density of y with x₀ in each piece, and the mean of x₀ there; shapes (B, K, ...)."""
-        y, s = y.unsqueeze(1), s.expand_as(y).unsqueeze(1)
-        column = (-1, *[1] * (y.ndim - 2))
-        edges = torch.tensor(self.edges, dtype=y.dtype, device=y.device).reshape(column)
-        masses = torch.tensor(self.masses, dtype=y.dtype, device=y.device).reshape(column)
+        edges, masses = self._columns(y)
+        y, s = y.unsqueeze(1), s.unsqueeze(1)
         low, high = edges[:-1], edges[1:]
         a = (y - edges) / (s * math.sqrt(2))
         below, bell = torch.erf(a) / 2, torch.exp(-a * a) / math.sqrt(2 * math.pi)

@@ -65,6 +65,7 @@ class MixtureDenoiser(Denoiser):
                 f"covariances must be positive semi-definite, got an eigenvalue {variances.min():g}"
             )
         shares, means = weights.double() / weights.double().sum(), means.double()
+        self.singular = not bool((variances > 0).all())
         self.register_buffer("log_weights", torch.log(shares))
         self.register_buffer("means", means)
         self.register_buffer("variances", variances.clamp(min=0))
@@ -76,10 +77,23 @@ class MixtureDenoiser(Denoiser):
 
     def _centred(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x in each component's eigenbasis and its variances there, (B, K, D); α as (B, 1, 1)."""
+        self.check_density(t)
         alpha, sigma = (v.to(x.device).expand(len(x)).reshape(-1, 1, 1) for v in self.schedule(t))
         offset = x.double().flatten(1)[:, None] - alpha * self.means
         coordinates = torch.einsum("bkd,kde->bke", offset, self.basis)
         return coordinates, alpha**2 * self.variances + sigma**2, alpha
+
+    def check_density(self, t: Tensor | float) -> None:
+        """Refuse times at which there is no density.
+
+        Arguments:
+            t: the time, shape () or (B,).
+
+        Raises:
+            InputError: where σ is 0 and a covariance is singular.
+        """
+        if self.singular and not bool((self.schedule(t)[1] > 0).all()):
+            raise InputError("data with a singular covariance have no density at t = 0, got t = 0")
 
     def _log_components(self, coordinates: Tensor, variances: Tensor) -> Tensor:
         # log w_k N(x; α μ_k, α² C_k + σ² I), shape (B, K)
@@ -100,6 +114,9 @@ class MixtureDenoiser(Denoiser):
         Arguments:
             x: states, shape (B, D).
             t: the time, shape () or (B,).
+
+        Raises:
+            InputError: at t = 0, where a covariance is singular.
         """
         coordinates, variances, _ = self._centred(x, as_time(t))
         return torch.logsumexp(self._log_components(coordinates, variances), dim=1)
@@ -154,7 +171,11 @@ class GaussianDenoiser(Denoiser):
             x: states at time t, shape (B, D).
             t: the time of x, shape ().
             s: the time wanted, shape ().
+
+        Raises:
+            InputError: from t = 0, where the covariance is singular.
         """
+        self.mixture.check_density(t)
         basis, variances, mean = (
             self.mixture.basis[0],
             self.mixture.variances[0],
@@ -211,6 +232,8 @@ class EmpiricalDenoiser(Denoiser):
 
     def _log_kernels(self, x: Tensor, t: Tensor) -> Tensor:
         """-‖x - α x_j‖² / 2σ² for every pair, shape (B, N)."""
+        if not bool((self.schedule(t)[1] > 0).all()):
+            raise InputError("a finite data set has no density at t = 0, got t = 0")
         alpha, sigma = (v.to(x).expand(len(x))[:, None] for v in self.schedule(t))
         flat, data = x.flatten(1), self.data.to(x.dtype).flatten(1)
         # Differences, not a matrix product, which would cancel at small σ.

@@ -52,8 +52,11 @@ class SNR(Weighting):
     """
 
     def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
-        _, out = parameterization.inversion(schedule, t)
-        return torch.exp(schedule.log_snr(t)) * out**2
+        alpha, sigma = schedule(t)
+        a, b = parameterization.target(schedule, t)
+        determinant = alpha * b - sigma * a  # c_out is -σ over this
+        # Where no signal is left, targets without x₀ have 0/0, whose limit is 1/b.
+        return torch.where(determinant == 0, 1 / b, alpha / determinant) ** 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class MinSNR(Weighting):
 
     def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
         _, out = parameterization.inversion(schedule, t)
-        return torch.exp(schedule.log_snr(t)).clamp(max=self.gamma) * out**2
+        whole = SNR()(schedule, parameterization, t)
+        return torch.where(schedule.log_snr(t).exp() < self.gamma, whole, self.gamma * out**2)
 
 
 @dataclass(frozen=True)
