@@ -34,6 +34,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "subvp": (*SUB_VP, *PLAIN),
     "subvp-weighted": (*SUB_VP, *WEIGHTED),
     "bound": ("objective.times=uniform-log-snr",),
+    "long": ("network.width=48", "marginal.pieces=32", *SUB_VP, *WEIGHTED),
 }
 WORDS = {
     "record": "the preset: VP, σ/α log-normal, with the law of single numbers",
@@ -43,6 +44,7 @@ WORDS = {
     "subvp": "sub-VP, times uniform, no weight",
     "subvp-weighted": "sub-VP, likelihood weighting, times by importance",
     "bound": "VP, the same weight with every log-SNR alike",
+    "long": "sub-VP, likelihood weighting, times by importance, width 48, 32 pieces",
 }
 
 
