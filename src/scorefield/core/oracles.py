@@ -16,12 +16,19 @@ from scorefield.core.moments import Moments, moments_of
 from scorefield.core.schedules import Schedule, as_time
 from scorefield.errors import InputError
 
+SINGULAR = "data with a singular covariance have"
 COVARIANCE = 1024  # numbers in a sample up to which a finite data set's covariance is computed
 
 
 def _moments(mean: Tensor, covariance: Tensor) -> Moments | None:
     """Those of the data; none where they do not spread, as no sampler can use them then."""
     return moments_of(mean, covariance) if bool(covariance.trace() > 0) else None
+
+
+def _check_density(sigma: Tensor, whose: str) -> None:
+    """Refuse times at which there is no noise, for data without a density."""
+    if not bool((sigma > 0).all()):
+        raise InputError(f"{whose} no density at t = 0, got t = 0")
 
 
 class MixtureDenoiser(Denoiser):
@@ -77,23 +84,13 @@ class MixtureDenoiser(Denoiser):
 
     def _centred(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x in each component's eigenbasis and its variances there, (B, K, D); α as (B, 1, 1)."""
-        self.check_density(t)
-        alpha, sigma = (v.to(x.device).expand(len(x)).reshape(-1, 1, 1) for v in self.schedule(t))
+        levels = self.schedule(t)
+        if self.singular:
+            _check_density(levels[1], SINGULAR)
+        alpha, sigma = (v.to(x.device).expand(len(x)).reshape(-1, 1, 1) for v in levels)
         offset = x.double().flatten(1)[:, None] - alpha * self.means
         coordinates = torch.einsum("bkd,kde->bke", offset, self.basis)
         return coordinates, alpha**2 * self.variances + sigma**2, alpha
-
-    def check_density(self, t: Tensor | float) -> None:
-        """Refuse times at which there is no density.
-
-        Arguments:
-            t: the time, shape () or (B,).
-
-        Raises:
-            InputError: where σ is 0 and a covariance is singular.
-        """
-        if self.singular and not bool((self.schedule(t)[1] > 0).all()):
-            raise InputError("data with a singular covariance have no density at t = 0, got t = 0")
 
     def _log_components(self, coordinates: Tensor, variances: Tensor) -> Tensor:
         # log w_k N(x; α μ_k, α² C_k + σ² I), shape (B, K)
@@ -175,13 +172,14 @@ class GaussianDenoiser(Denoiser):
         Raises:
             InputError: from t = 0, where the covariance is singular.
         """
-        self.mixture.check_density(t)
         basis, variances, mean = (
             self.mixture.basis[0],
             self.mixture.variances[0],
             self.mixture.means[0],
         )
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self.schedule(t), self.schedule(s)
+        if self.mixture.singular:
+            _check_density(sigma_t, SINGULAR)
         scale = torch.sqrt(
             (alpha_s**2 * variances + sigma_s**2) / (alpha_t**2 * variances + sigma_t**2)
         )
@@ -232,9 +230,9 @@ class EmpiricalDenoiser(Denoiser):
 
     def _log_kernels(self, x: Tensor, t: Tensor) -> Tensor:
         """-‖x - α x_j‖² / 2σ² for every pair, shape (B, N)."""
-        if not bool((self.schedule(t)[1] > 0).all()):
-            raise InputError("a finite data set has no density at t = 0, got t = 0")
-        alpha, sigma = (v.to(x).expand(len(x))[:, None] for v in self.schedule(t))
+        levels = self.schedule(t)
+        _check_density(levels[1], "a finite data set has")
+        alpha, sigma = (v.to(x).expand(len(x))[:, None] for v in levels)
         flat, data = x.flatten(1), self.data.to(x.dtype).flatten(1)
         # Differences, not a matrix product, which would cancel at small σ.
         apart = torch.cdist(

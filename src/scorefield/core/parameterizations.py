@@ -43,10 +43,22 @@ class Parameterization(ABC):
 
     def inversion(self, schedule: Schedule, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """c_skip and c_out of x̂₀ = c_skip x_t + c_out F."""
+        _, sigma, b, determinant = self._system(schedule, t)
+        return b / determinant, -sigma / determinant
+
+    def noise_error(self, schedule: Schedule, t: Tensor | float) -> Tensor:
+        """What an error of F is on the noise, -α c_out/σ, or its limit where no signal is left."""
+        alpha, _, b, determinant = self._system(schedule, t)
+        # There the determinant of targets without x₀ is 0 too, and α over it 1/b.
+        return torch.where(determinant == 0, 1 / b, alpha / determinant)
+
+    def _system(
+        self, schedule: Schedule, t: Tensor | float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """α, σ, b and the determinant of x = α x₀ + σ ε, F = a x₀ + b ε."""
         alpha, sigma = schedule(t)
         a, b = self.target(schedule, t)
-        determinant = alpha * b - sigma * a
-        return b / determinant, -sigma / determinant
+        return alpha, sigma, b, alpha * b - sigma * a
 
     def input_scale(self, schedule: Schedule, t: Tensor | float) -> Tensor:
         """c_in = 1/√(α² σ_data² + σ²), which gives the network's input unit variance."""

@@ -52,11 +52,7 @@ class SNR(Weighting):
     """
 
     def __call__(self, schedule: Schedule, parameterization: Parameterization, t: Tensor) -> Tensor:
-        alpha, sigma = schedule(t)
-        a, b = parameterization.target(schedule, t)
-        determinant = alpha * b - sigma * a  # c_out is -σ over this
-        # Where no signal is left, targets without x₀ have 0/0, whose limit is 1/b.
-        return torch.where(determinant == 0, 1 / b, alpha / determinant) ** 2
+        return parameterization.noise_error(schedule, t) ** 2
 
 
 @dataclass(frozen=True)
