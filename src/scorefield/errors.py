@@ -1,9 +1,18 @@
-"""The one error that a user can cause, and the one way to suggest what was meant."""
+"""The one error that a user can cause, the one way to suggest what was meant, and too little memory."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+# In the words of the plain RuntimeErrors by which torch says that memory has run out, or cannot be counted.
+MEMORY = (
+    "can't allocate memory",
+    "DefaultCPUAllocator",
+    "out of memory",
+    "size calculation overflowed",
+    "multiplication overflow",
+)
 
 
 class InputError(ValueError):
@@ -22,3 +31,14 @@ def unknown(thing: str, name: object, known: Iterable[str]) -> InputError:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return InputError(f"unknown {thing} '{name}'{hint} (known: {', '.join(names) or 'none'})")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, or that more was asked for than can be counted.
+
+    Arguments:
+        error: what was raised.
+    """
+    if isinstance(error, RuntimeError):
+        return any(word in str(error) for word in MEMORY)
+    return isinstance(error, MemoryError)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from scorefield.errors import InputError
+from scorefield.errors import InputError, is_out_of_memory
 from scorefield.nets.engine import Engine
 from scorefield.training import Trainer, read_log
-from scorefield.training.fitting import is_out_of_memory, until_it_fits
+from scorefield.training.fitting import until_it_fits
 from scorefield.training.memory import Memory, Room, left_by_cgroups, saved_bytes, scaled
 from scorefield.training.scaling import LossScale, loss_scale
 from scorefield.training.stepper import Stepper

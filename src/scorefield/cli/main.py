@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from cyclopts import App, CycloptsError
 from scorefield import __version__
 from scorefield.cli.memory import keep_memory
 from scorefield.cli.once import first_to_say
-from scorefield.errors import InputError
+from scorefield.cli.streams import lasting
+from scorefield.errors import InputError, is_out_of_memory
 
 # What torch is told, unless the user has told it something else, before it is imported.
 FOR_TORCH = {
@@ -89,27 +91,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in FOR_TORCH.items():
         os.environ.setdefault(name, value)
     keep_memory()
+    output = lasting()
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    code = _run([word for word in words if word != "--debug"], debug="--debug" in words)
+    sys.stdout.flush()
+    if output is not None and output.complaint and not code:
+        return _refused(f"cannot write to standard output: {output.complaint}")
+    return code
+
+
+def _run(words: list[str], *, debug: bool) -> int:
     try:
         code = app(words, exit_on_error=False, print_error=False)
-    except (InputError, CycloptsError) as error:
-        if debug:
-            traceback.print_exc()
-        if first_to_say(_sentence(error)):
-            print(f"scorefield: {_sentence(error)}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         if first_to_say("interrupted"):
             print("scorefield: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has had enough.
-        sys.stderr.close()
-        return 0
+    except Exception as error:
+        sentence = _sentence(error)
+        if not sentence:
+            raise
+        if debug:
+            traceback.print_exc()
+        return _refused(sentence)
     return code if isinstance(code, int) else 0
 
 
+def _refused(sentence: str) -> int:
+    if first_to_say(sentence):
+        print(f"scorefield: {sentence}", file=sys.stderr)
+    return 2
+
+
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """What to tell a user of an error that is theirs or their machine's; '' for one of ours."""
+    words = ""
+    if isinstance(error, (InputError, CycloptsError)):
+        words = str(error)
+    elif isinstance(error, OSError) and error.filename is not None:
+        words = f"cannot use {error.filename}: {error.strerror}"
+    elif is_out_of_memory(error):
+        size = re.search(r"allocate (\d+) bytes", str(error))
+        reason = f"{int(size[1]) / 1e9:,.1f} GB were asked for" if size else str(error)[:200]
+        words = f"not enough memory: {reason or 'no more is said'}"
+    return " ".join(words.split())

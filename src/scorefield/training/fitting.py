@@ -8,21 +8,9 @@ from typing import TypeVar
 
 import torch
 
-from scorefield.errors import InputError
+from scorefield.errors import InputError, is_out_of_memory
 
 R = TypeVar("R")
-WORDS = ("can't allocate memory", "DefaultCPUAllocator", "out of memory")  # of plain RuntimeErrors
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out.
-
-    Arguments:
-        error: what was raised.
-    """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
 
 
 def until_it_fits(

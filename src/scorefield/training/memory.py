@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scorefield.data.base import Data
+from scorefield.errors import is_out_of_memory
 from scorefield.nets.engine import Engine
-from scorefield.training.fitting import is_out_of_memory
 from scorefield.training.progress import Remark
 from scorefield.training.state import Part
 
