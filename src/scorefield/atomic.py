@@ -18,7 +18,7 @@ from typing import Any
 from scorefield.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# What is raised on files that are no arrays, or whose bytes have changed.
+# What is raised on files that are no arrays or pictures, or whose bytes have changed.
 DAMAGED = (
     OSError,
     ValueError,
@@ -100,7 +100,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON holds anything)
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # also of bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
@@ -165,6 +165,20 @@ def check_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK):
         raise InputError(f"cannot write {path}: {nearest} cannot be written")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that cannot be written before work is spent on it.
+
+    Arguments:
+        path: a folder that may not exist yet.
+
+    Raises:
+        InputError: where a file has the name, or where `check_writable` refuses.
+    """
+    if path.is_file():
+        raise InputError(f"cannot write a folder {path}: there is a file of that name")
+    check_writable(path)
 
 
 def check_file(path: Path, ending: str) -> None:

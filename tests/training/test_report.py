@@ -131,6 +131,17 @@ def test_a_run_writes_it_at_checks_and_at_its_end(tmp_path, recipe):
     assert f"{read_log(tmp_path)[-1]['step']:,} steps" in last
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "words"])
+def test_a_picture_that_cannot_be_read_is_left_out(tmp_path, damage):
+    picture = made_up(tmp_path) / "samples" / "step-00000020.png"
+    picture.parent.mkdir()
+    Image.effect_noise((40, 40), 90).save(picture)
+    assert "<h2>Samples</h2>" in write_report(tmp_path).read_text(encoding="utf-8")
+    whole = picture.read_bytes()
+    picture.write_bytes({"cut": whole[:-300], "empty": b"", "words": b"no picture"}[damage])
+    assert "<h2>Samples</h2>" not in write_report(tmp_path).read_text(encoding="utf-8")
+
+
 def test_no_run_no_report(tmp_path):
     with pytest.raises(InputError, match="no run"):
         write_report(tmp_path)

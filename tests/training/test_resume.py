@@ -13,7 +13,7 @@ from torch import nn
 from scorefield.errors import InputError
 from scorefield.models import load
 from scorefield.recipes import to_dict
-from scorefield.training import Trainer, read_log
+from scorefield.training import Trainer, averaged, read_log
 from scorefield.training.checkpoints import Checkpoints
 from scorefield.training.statefile import digest
 
@@ -111,6 +111,28 @@ def test_log_lines_of_lost_steps_are_written_once(tmp_path, recipe):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 15, 20, 30, 40, 45]
     assert lines == read_log(tmp_path)
+
+
+def test_files_that_somebody_put_there_are_passed_over(tmp_path, recipe, previews):
+    straight = Trainer(recipe("images", EVERY), tmp_path / "straight")
+    list(straight)
+    run = tmp_path / "run"
+    cut_off(recipe("images", EVERY), run, 5)
+    strays = [run / "state" / "step-abc.safetensors", run / "averages" / "step-foo.safetensors"]
+    strays += [run / "averages" / "last-.safetensors", run / "samples" / "step-final.png"]
+    for stray in strays:
+        stray.write_bytes(b"mine")
+    next((run / "samples").glob("step-0*")).write_bytes(b"no picture")
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(b'5\n{"note": "no step"}\n\xff\xfe\n[1]\n')
+    resumed = Trainer(None, run, resume=True)
+    assert resumed.run.position.step == 3
+    list(resumed)
+    assert same(resumed, straight)
+    assert [stray.read_bytes() for stray in strays] == [b"mine"] * 4
+    averaged(run, 0.1)
+    steps = [line["step"] for line in read_log(run)]
+    assert steps == sorted(steps)
 
 
 def test_a_run_without_a_checkpoint_starts_again(tmp_path, recipe):

@@ -17,8 +17,10 @@ from scorefield.recipes.config import from_dict, to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.state import Part, Position
 from scorefield.training.statefile import DamagedError, Header, read_state, write_state
+from scorefield.training.stepfiles import step_file, step_files, step_of
 
 RECIPE, POSITION, SCORE = "recipe", "position", "score"  # keys of a header
+ENDING = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,11 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """The files there are, oldest first."""
-        return sorted(self.folder.glob("step-*.safetensors"))
+        return step_files(self.folder, ENDING)
 
     def path(self, position: Position) -> Path:
         """The file of a position."""
-        return self.folder / f"step-{position.step:08d}.safetensors"
+        return step_file(self.folder, position.step, ENDING)
 
     def write(
         self,
@@ -130,7 +132,7 @@ class Checkpoints:
             header[SCORE] = repr(score)
         path = self.path(position)
         write_state(path, header, tensors)
-        for later in [file for file in self.files() if file > path]:
+        for later in [file for file in self.files() if step_of(file) > position.step]:
             later.rename(later.with_name(f"{later.name}.bad"))
         self._drop()
         return path
@@ -141,7 +143,7 @@ class Checkpoints:
         Arguments:
             step: the last step that counts.
         """
-        later = [f for f in self.files() if f.name > f"step-{step:08d}.safetensors"]
+        later = [f for f in self.files() if step_of(f) > step]
         if len(later) < len(self.files()):
             for file in later:
                 file.unlink(missing_ok=True)

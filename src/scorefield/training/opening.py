@@ -14,6 +14,7 @@ from scorefield.training.checkpoints import Checkpoints, Found
 from scorefield.training.folder import RECIPE_FILE
 from scorefield.training.lock import locked
 from scorefield.training.state import Position
+from scorefield.training.stepfiles import step_of
 
 
 @contextmanager
@@ -32,8 +33,9 @@ def alone(out: Path, checkpoints: Checkpoints, found: Found, position: Position)
     with locked(out) as last:
         if last is not None:
             clear_partial(out, last.pid)
-        here = checkpoints.path(position)
-        later = [f for f in checkpoints.files() if f > here and f not in found.damaged]
+        later = [
+            f for f in checkpoints.files() if step_of(f) > position.step and f not in found.damaged
+        ]
         if later:
             raise InputError(f"the run in {out} has gone on to {later[-1].name}; open it again")
         yield

@@ -29,10 +29,12 @@ from scorefield.models.tensors import write_tensors
 from scorefield.training.ema import PROFILES, Profiles, exponent
 from scorefield.training.folder import AVERAGES
 from scorefield.training.sharding import whole
+from scorefield.training.stepfiles import step_file, step_files, step_of
 
 SNAPSHOTS = 16  # over the budget
 FAR = 0.1  # of a profile's norm; a whole run comes within 0.08 of widths from 0.03 to 0.25
 LARGE = 6e4  # near the end of half precision
+ENDING = ".safetensors"
 
 Kind = Literal["step", "last"]
 
@@ -112,8 +114,8 @@ class Snapshots:
 
     def files(self) -> list[Path]:
         """The files there are, oldest first."""
-        found = [f for kind in get_args(Kind) for f in self.folder.glob(f"{kind}-*.safetensors")]
-        return sorted(found, key=_step)
+        found = [f for kind in get_args(Kind) for f in step_files(self.folder, ENDING, kind)]
+        return sorted(found, key=step_of)
 
     def is_due(self, before: float, now: float) -> bool:
         """Whether a step passes one of the moments.
@@ -140,10 +142,10 @@ class Snapshots:
             for width, average in profiles.averages.items()
             for name, values in average.named.items()
         }
-        path = self.folder / f"{kind}-{step:08d}.safetensors"
+        path = step_file(self.folder, step, ENDING, kind)
         write_tensors(path, tensors, {})
         if kind == "last":  # of a checkpoint, whose model needs it until there is another
-            for old in self.folder.glob("last-*.safetensors"):
+            for old in step_files(self.folder, ENDING, kind):
                 if old != path:
                     old.unlink()
 
@@ -154,7 +156,7 @@ class Snapshots:
             step: where the run stands.
         """
         for file in self.files():
-            if _step(file) > step:
+            if step_of(file) > step:
                 file.unlink()
 
     def average(self, width: float, step: int) -> dict[str, Tensor]:
@@ -169,14 +171,14 @@ class Snapshots:
                 and when there are none or one is damaged.
         """
         exponent(width)
-        files = {_step(file): file for file in self.files() if _step(file) <= step}.values()
+        files = {step_of(file): file for file in self.files() if step_of(file) <= step}.values()
         stored = [(file, w) for file in files for w in _widths(file)]
         if not stored:
             raise InputError(
                 f"there are no averages in {self.folder} to put another together from; runs keep them from "
                 f"their start"
             )
-        profiles, wanted = [Profile(_step(f), w) for f, w in stored], Profile(step, width)
+        profiles, wanted = [Profile(step_of(f), w) for f, w in stored], Profile(step, width)
         shares = combination(profiles, wanted)
         if (apart := missed(profiles, wanted, shares)) > FAR:
             raise InputError(
@@ -230,7 +232,3 @@ def _opened(file: Path) -> safe_open:
 
 def _half(values: Tensor) -> Tensor:
     return values.half() if float(values.abs().max()) < LARGE else values
-
-
-def _step(file: Path) -> int:
-    return int(file.stem.split("-")[1])

@@ -9,10 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scorefield.errors import InputError
 from scorefield.models.model import Model
+from scorefield.training.stepfiles import step_file
 from scorefield.viz.images import save_image
 from scorefield.viz.samples import picture
 
 IMAGES, POINTS, STEPS = 25, 2000, 10
+ENDING = ".png"
 AVERAGED, RAW = "averaged (EMA)", "raw"
 LETTERS, MARGIN, GAP = 24, 8, 16  # pixels: height of letters, about them, and between pictures
 
@@ -46,7 +48,7 @@ def preview_file(folder: Path, step: int) -> Path:
         folder: the run's folder of samples.
         step: optimizer steps made.
     """
-    return folder / f"step-{step:08d}.png"
+    return step_file(folder, step, ENDING)
 
 
 def side_by_side(pictures: Mapping[str, Image.Image]) -> Image.Image:

@@ -10,13 +10,15 @@ from typing import Any
 
 from PIL import Image
 
-from scorefield.atomic import whole_file
+from scorefield.atomic import DAMAGED, whole_file
 from scorefield.errors import InputError
 from scorefield.recipes.config import to_dict
 from scorefield.recipes.recipe import Recipe
 from scorefield.training.folder import REPORT_FILE, SAMPLES, stored_recipe
 from scorefield.training.health.record import Health, Losses, mean
 from scorefield.training.log import read_log
+from scorefield.training.preview import ENDING
+from scorefield.training.stepfiles import step_files, step_of
 from scorefield.training.trackers import flat
 from scorefield.training.verdict import Verdict, judge
 from scorefield.viz.curves import smoothed
@@ -201,16 +203,19 @@ def _notes(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _latest(folder: Path) -> str:
-    """The picture of the last checkpoint, in HTML; empty if there is none."""
-    files = sorted(folder.glob("step-*.png"))
+    """The picture of the last checkpoint, in HTML; empty if there is none that can be read."""
+    files = step_files(folder, ENDING)
     if not files:
         return ""
-    png = files[-1].read_bytes()
-    if len(png) > BYTES:
-        image = Image.open(io.BytesIO(png))
-        image.thumbnail((WIDEST, WIDEST))
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        png = buffer.getvalue()
-    step = int(files[-1].stem.removeprefix("step-"))
-    return png_figure(png, f"after {step:,} steps", wide=True)
+    try:
+        png = files[-1].read_bytes()
+        with Image.open(io.BytesIO(png)) as image:
+            image.load()
+            if len(png) > BYTES:
+                image.thumbnail((WIDEST, WIDEST))
+                buffer = io.BytesIO()
+                image.save(buffer, "PNG")
+                png = buffer.getvalue()
+    except DAMAGED:
+        return ""
+    return png_figure(png, f"after {step_of(files[-1]):,} steps", wide=True)
