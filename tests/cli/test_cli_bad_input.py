@@ -71,7 +71,20 @@ def says(sentence, *words):
         (["moons", "schedule={kind: [vp]}", *TINY], ["schedule", "vp, subvp"]),
         (["moons", "network.width", *TINY], ["'network.width' is not an override", "key=value"]),
         (["moons", "training.batch=0", *TINY], ["batch must be at least 1, got 0"]),
-        (["moons", "training.lr=-1", *TINY], ["lr must be above 0, got -1.0"]),
+        (["moons", "training.lr=-1", *TINY], ["lr must be above 0 and finite, got -1.0"]),
+        (["moons", "training.lr=.inf", *TINY], ["lr must be above 0 and finite, got inf"]),
+        (
+            ["moons", "schedule.beta_max=1e10", *TINY],
+            ["beta_max=1e+10 is too large", "t_min=0.001"],
+        ),
+        (["moons", "data.size=!!int many", *TINY], ["the value of data.size is not YAML"]),
+        (["moons", "network=" + "[" * 5000, *TINY], ["the value of network is not YAML"]),
+        (
+            ["moons", "data.size=1000000000000000", *TINY[1:]],
+            ["not enough memory", "24,000,000.0 GB were asked for"],
+        ),
+        (["moons", "--budget", "", "-o", "out"], ["'' is not a budget"]),
+        (["moons", *TINY[:-1], ""], ["-o must be a path, got ''"]),
         (["moons", "network=unet", *TINY], ["UNet", "(2,)", "try mlp"]),
         (["moons", "data.size=1", *TINY], ["size must be at least 2, got 1"]),
         (["moons", "--budget", "soon", "-o", "out"], ["'soon' is not a budget", "5m", "120steps"]),
@@ -125,7 +138,12 @@ def test_train_on_damaged_data(here, refused, digits):
 
 def test_train_where_nothing_can_be_written(here, refused):
     (here / "file").write_text("in the way")
-    for out in ("file", "file/run", "file/a/b/run"):
+    says(
+        refused("train", "moons", *TINY[:-1], "file"),
+        "cannot write a folder file",
+        "a file of that",
+    )
+    for out in ("file/run", "file/a/b/run"):
         sentence = refused("train", "moons", *TINY[:-1], out)
         says(sentence, f"cannot write {out}")
 
@@ -215,8 +233,21 @@ def test_an_interrupted_download(here, refused, digits, monkeypatch, tmp_path_fa
         (["images", "--compile", "maybe"], ["--compile", "maybe", "auto"]),
         (["images", "--columns", "0"], ["columns must be at least 1, got 0"]),
         (["images", "--columns", "-1"], ["columns must be at least 1, got -1"]),
-        (["images", "--fps", "0", "-o", "a.gif"], ["fps must be above 0, got 0"]),
+        (["images", "--fps", "0", "-o", "a.gif"], ["fps must be above 0 and at most 1000, got 0"]),
+        (
+            ["images", "--fps", "inf", "-o", "a.mp4"],
+            ["fps must be above 0 and at most 1000, got inf"],
+        ),
+        (
+            ["images", "--fps", "1e9", "-o", "a.mp4"],
+            ["fps must be above 0 and at most 1000, got 1000000000.0"],
+        ),
+        (["images", "--first", "-1"], ["first must lie in 0 to", "got -1"]),
+        (["images", "--first", str(2**63 - 1)], ["first must lie in 0 to 9223372036854775791"]),
         (["images", "--device", "nonsense"], ["device 'nonsense'", "cpu"]),
+        (["images", "--device", "meta"], ["device 'meta' cannot be used", "cpu"]),
+        (["images", "-o", ""], ["-o must be a path, got ''"]),
+        (["n" * 300], ["cannot use nnn", "name too long"]),
         (["images", "-o", "x.jpg"], ["'x.jpg'", ".png", ".gif", ".npz", "folder"]),
         (["images", "-o", "x.PDF"], ["'x.PDF'", ".png"]),
         (["points", "-o", "folder"], ["a folder of pictures needs images", "folder.npz"]),
@@ -278,6 +309,13 @@ def test_models_that_cannot_be_read(work, refused, rewrite, command, damage):
         ({"recipe": '{"data": "moon", "network": "mlp"}'}, ["'moon'", "did you mean 'moons'"]),
         ({"spec": "[]"}, ["spec"]),
         ({"step": "many"}, ["step", "many"]),
+        ({"step": "9" * 5000}, ["step is '9999"]),
+        ({"recipe": "[" * 100_000}, ["recipe is not JSON"]),
+        ({"spec": '{"shape": [2], "classes": -1}'}, ["classes must be at least 0, got -1"]),
+        ({"spec": '{"shape": [2], "levels": 0}'}, ["levels must be at least 2, got 0"]),
+        ({"spec": '{"shape": [0]}'}, ["shape must be of numbers of at least 1"]),
+        ({"spec": '{"shape": [2], "sigma_data": NaN}'}, ["sigma_data must be above 0", "nan"]),
+        ({"spec": '{"shape": [2], "low": 1, "high": 1}'}, ["low must be below high"]),
     ],
 )
 def test_models_whose_header_makes_no_sense(refused, rewrite, command, keys, expected):
@@ -298,6 +336,16 @@ def test_a_model_whose_weights_do_not_fit(work, refused, rewrite):
         (["show", "nowhere"], ["no model at nowhere"]),
         (["show"], ["RUN"]),
         (["report", "nowhere"], ["no run in nowhere"]),
+        (["report", "points", "-o", "points/model.safetensors"], ["the ending is .html"]),
+        (
+            ["ema", "points", "--length", "0.1", "-o", "points/log.jsonl"],
+            ["ending is .safetensors"],
+        ),
+        (
+            ["doctor", "points", "data.memory=.inf"],
+            ["memory must be at least 0 and finite, got inf"],
+        ),
+        (["doctor", "points", "-o", "points/doctor"], ["lies inside the data", "part of them"]),
         (["train", "moons", "-o", "new", "--track", "wanbd"], ["'wanbd'", "did you mean 'wandb'"]),
         (["list", "samplrs"], ["'samplrs'", "did you mean 'samplers'", "recipes", "grids"]),
         (["smaple", "images"], ['"smaple"', '"sample"', "train"]),
@@ -320,7 +368,10 @@ def test_a_model_whose_weights_do_not_fit(work, refused, rewrite):
         (["plot", "paths", "nowhere"], ["no model at nowhere"]),
         (["plot", "animation", "images", "--steps", "0"], ["at least 1, got 0"]),
         (["plot", "animation", "images", "-o", "a.avi"], ["a.avi", ".gif, .webp, .mp4"]),
-        (["plot", "animation", "images", "--fps", "-1"], ["fps must be above 0, got -1"]),
+        (
+            ["plot", "animation", "images", "--fps", "-1"],
+            ["fps must be above 0 and at most 1000, got -1"],
+        ),
         (["plot", "loss"], ["a run folder is needed"]),
         (["plot", "loss", "nowhere"], ["no log.jsonl in nowhere"]),
         (["plot", "loss", "images", "nowhere"], ["no log.jsonl in nowhere"]),
@@ -368,3 +419,10 @@ def test_debug_shows_where_an_error_came_from(here, capsys, words, place):
     assert "Traceback (most recent call last)" in err
     assert err.splitlines()[-1].startswith("scorefield: ")
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("figures", ["[]", "null", "3"])
+def test_evaluations_that_make_no_sense(here, refused, figures):
+    for name in ("a.json", "b.json"):
+        (here / name).write_text(f'{{"format": 1, "features": {{}}, "figures": {figures}}}')
+    says(refused("compare", "a.json", "b.json"), "a.json is not an evaluation")

@@ -142,9 +142,8 @@ def test_a_folder_follows_links_but_none_in_circles(tmp_path):
     (tmp_path / "d" / "a" / "round").symlink_to(tmp_path / "d")
     os.mkfifo(tmp_path / "d" / "a" / "pipe.png")
     place = open_place(tmp_path / "d", 0)
-    assert [name for name in place.files if "round" not in name] == ["a/x.png"]
-    assert len(place.files) < 4
-    assert {n: r for n, r in place.skipped if "round" not in n} == {
+    assert list(place.files) == ["a/x.png"]
+    assert dict(place.skipped) == {
         "a/gone.png": "No such file or directory",
         "a/pipe.png": "not a regular file",
     }

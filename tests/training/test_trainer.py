@@ -252,7 +252,7 @@ def test_a_folder_with_a_run_is_not_trained_over(tmp_path, recipe):
 def test_paths_that_cannot_be_a_run_folder(tmp_path, recipe):
     (tmp_path / "file").write_text("in the way")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(InputError, match=f"cannot write {out}"):
+        with pytest.raises(InputError, match=f"cannot write .*{out}"):
             list(Trainer(recipe("points"), out))
     assert listing(tmp_path) == ["file"]
 

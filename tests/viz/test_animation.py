@@ -70,9 +70,9 @@ def test_one_picture_is_an_animation(tmp_path):
         ("a.avi", FRAMES, {}, r"ends in \.gif, \.webp, \.mp4, got 'a\.avi'"),
         ("a", FRAMES, {}, r"ends in \.gif, \.webp, \.mp4, got 'a'"),
         ("a.gif", [], {}, "at least 1 picture, got 0"),
-        ("a.gif", FRAMES, {"fps": 0}, "fps must be above 0, got 0"),
-        ("a.mp4", FRAMES, {"fps": -3}, "fps must be above 0, got -3"),
-        ("a.gif", FRAMES, {"fps": float("nan")}, "fps must be above 0, got nan"),
+        ("a.gif", FRAMES, {"fps": 0}, "fps must be above 0 and at most 1000, got 0"),
+        ("a.mp4", FRAMES, {"fps": -3}, "fps must be above 0 and at most 1000, got -3"),
+        ("a.gif", FRAMES, {"fps": float("nan")}, "fps must be above 0 and at most 1000, got nan"),
     ],
 )
 def test_bad_requests_leave_nothing(tmp_path, name, pictures, options, sentence):

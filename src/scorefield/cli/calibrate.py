@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from scorefield import GaussianResidual, calibrate, load
 from scorefield.atomic import check_file
 from scorefield.cli.evaluate import folder_of, which
-from scorefield.cli.options import Json, Number, Weights, Whole
+from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.recipes import Sampling, write_sampling
 
@@ -20,7 +18,7 @@ def calibrate_run(
     /,
     *,
     steps: Whole = 8,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Out | None = None,
     n: Number = 256,
     guidance: float | None = None,
     seed: Whole = 0,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from scorefield import InputError
-from scorefield.atomic import check_writable
+from scorefield.atomic import check_folder
 from scorefield.cli.options import Json, Out
 from scorefield.cli.output import bar, remark, say
 from scorefield.doctor import (
@@ -55,7 +56,11 @@ def doctor(
     diagnosis, prescription = examined(data, overrides, budget, out, as_json=as_json)
     if not as_json:
         _print(data, diagnosis, prescription)
-    where = "" if out is None else f"\nnext: scorefield train {out / RECIPE} -o runs/mine"
+    where = (
+        ""
+        if out is None
+        else f"\nnext: scorefield train {shlex.quote(str(out / RECIPE))} -o runs/mine"
+    )
     found = len(diagnosis.findings)
     say(
         f"{data}: {found or 'no'} finding{'' if found == 1 else 's'}{where}",
@@ -86,7 +91,9 @@ def examined(
     """
     Budget.parse(budget)  # before minutes are spent on the data
     if out is not None:
-        check_writable(out / RECIPE)
+        check_folder(out)
+        if out.resolve().is_relative_to(Path(source).resolve()):
+            raise InputError(f"{out} lies inside the data, {source}, and would become part of them")
     dataset = data_source(source, [word for word in overrides if word.startswith("data.")])
     examination = Examination(dataset)
     with bar(f"examining {source}", as_json=as_json) as advance:

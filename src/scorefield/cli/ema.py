@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from scorefield import save
-from scorefield.cli.options import Json
+from scorefield.atomic import check_file
+from scorefield.cli.options import Json, Out
 from scorefield.cli.output import say
 from scorefield.training import averaged
 
@@ -18,7 +17,7 @@ def ema(
     /,
     *,
     length: float,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Out | None = None,
     as_json: Json = False,
 ) -> None:
     """Average a run's weights over another length, after training.
@@ -36,12 +35,13 @@ def ema(
     as_json
         Print one line of JSON.
     """
-    out = out or Path(run) / f"ema-{length:g}.safetensors"
+    out = Path(run) / f"ema-{length:g}.safetensors" if out is None else out
+    check_file(out, ".safetensors")
     model = averaged(run, length)
     save(out, model)
     say(
         f"{out}: the weights of {run} at step {model.step:,}, averaged over {length:g} of the run\n"
-        f"next: scorefield sample {out} -n 100 -o grid.png",
+        f"next: scorefield sample {shlex.quote(str(out))} -n 100 -o grid.png",
         as_json=as_json,
         event="done",
         out=str(out),

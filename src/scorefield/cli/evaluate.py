@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from scorefield import InputError, load
 from scorefield.atomic import check_file, check_writable
-from scorefield.cli.options import Batch, Compile, Json, Number, Precision, Weights, Whole
+from scorefield.cli.options import Batch, Compile, Json, Number, Out, Precision, Weights, Whole
 from scorefield.cli.output import bar, remark, say, table
 from scorefield.cli.sample import chosen_sampling
 from scorefield.evaluation import (
@@ -47,7 +45,7 @@ def evaluate_run(
     label: Whole | None = None,
     features: str | None = None,
     batch: Batch = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Out | None = None,
     device: str = "cpu",
     weights: Weights = "ema",
     precision: Precision = "auto",

@@ -20,9 +20,17 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:  # noqa: ANN401  (cyclopts p
         raise InputError(f"{token.keyword} must be a whole number, got '{token.value}'") from None
 
 
+def _path(_: Any, tokens: Sequence[Token]) -> Path:  # noqa: ANN401
+    """A path; an empty one would be the working folder."""
+    token = tokens[0]
+    if not token.value:
+        raise InputError(f"{token.keyword} must be a path, got ''; . is the working folder")
+    return Path(token.value)
+
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 Number = Annotated[int, Parameter(name=["--number", "-n"], converter=_whole)]
-Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+Out = Annotated[Path, Parameter(name=["--out", "-o"], converter=_path)]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Track = Annotated[tuple[str, ...], Parameter(negative=())]
 Weights = Literal["ema", "raw"]

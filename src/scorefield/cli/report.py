@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from scorefield.cli.options import Json
+from scorefield.atomic import check_file
+from scorefield.cli.options import Json, Out
 from scorefield.cli.output import say
 from scorefield.training import verdict_of, write_report
 
@@ -17,7 +15,7 @@ def report(
     run: Path,
     /,
     *,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Out | None = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's report: the verdict, curves, samples, recipe and notes on one page.
@@ -31,6 +29,8 @@ def report(
     as_json
         Print one line of JSON.
     """
+    if out is not None:
+        check_file(out, ".html")
     path = write_report(run, out)
     found = verdict_of(run)
     say(f"{path}\n{found}", as_json=as_json, report=str(path), verdict=asdict(found))

@@ -18,6 +18,7 @@ def finish(trainer: Trainer, *, as_json: bool) -> int:
         as_json: print lines of JSON.
     """
     path = str(trainer.run.out)
+    name = shlex.quote(path)
     with stopping(trainer.stop) as caught, bar(f"training {path}", as_json=as_json) as advance:
         for progress in trainer:
             if progress.note:
@@ -35,15 +36,13 @@ def finish(trainer: Trainer, *, as_json: bool) -> int:
     }
     if not trainer.is_finished:
         number = caught[0] if caught else signal.SIGTERM  # another process may have been asked
-        where = (
-            f"stopped at step {position.step:,}; go on with: scorefield resume {shlex.quote(path)}"
-        )
+        where = f"stopped at step {position.step:,}; go on with: scorefield resume {name}"
         say(where, as_json=as_json, event="stopped", signal=int(number), **facts)
         return 128 + number
     say(
         f"{path}: trained for {position.step:,} steps, {facts['images']:,} images, "
         f"{position.seconds:.0f} s ({trainer.run.engine})\n"
-        f"next: scorefield sample {path} -n 100 -o {path}/samples/grid.png",
+        f"next: scorefield sample {name} -n 100 -o {shlex.quote(f'{path}/samples/grid.png')}",
         as_json=as_json,
         event="done",
         **facts,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield import InputError, Model, Sampling, Step, load
-from scorefield.atomic import check_writable, whole_file
+from scorefield.atomic import check_folder, check_writable, whole_file
 from scorefield.cli.options import Batch, Compile, Json, Number, Out, Precision, Weights, Whole
 from scorefield.cli.output import bar, say
 from scorefield.recipes import ENDINGS, from_dict, override, read_sampling, to_dict
@@ -86,12 +86,10 @@ def sample(
     as_json
         Print lines of JSON.
     """
-    check_writable(out)
     if out.suffix not in ("", ".npz", *PICTURES, *ANIMATIONS):
         known = ", ".join([".npz", *PICTURES, *ANIMATIONS])
         raise InputError(f"cannot write '{out.name}'; endings are {known}, or none for a folder")
-    if not out.suffix and out.is_file():
-        raise InputError(f"cannot write a folder {out}: there is a file of that name")
+    (check_writable if out.suffix else check_folder)(out)
     model = load(run, device=device, weights=weights, precision=precision, compile=compiling)
     sampling = chosen_sampling(model, sampler, steps, overrides, guidance)
     model = model.drawn_by(sampling).settled(n)

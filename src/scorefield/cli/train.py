@@ -15,7 +15,7 @@ from scorefield.cli.options import Json, Out, Track
 from scorefield.cli.output import remark
 from scorefield.cli.running import finish
 from scorefield.doctor import RECIPE
-from scorefield.recipes import data_source
+from scorefield.recipes import Budget, data_source
 from scorefield.training import decided_once, has_run
 
 DOCTOR = "doctor"  # the folder of a run that holds what was found in its data
@@ -62,7 +62,7 @@ def train(
     """
     if strict:
         overrides = (*overrides, "data.strict=true")
-    words = [*overrides, *([f"training.budget={budget}"] if budget else [])]
+    words = [*overrides, *_budget(budget)]
     chosen: Recipe | None
     if auto is None:
         chosen = _named(recipe, words, resume=resume)
@@ -77,6 +77,13 @@ def train(
         )
     trainer = Trainer(chosen, out, device=device, resume=resume, trackers=track or None)
     return finish(trainer, as_json=as_json)
+
+
+def _budget(words: str | None) -> list[str]:
+    if words is None:
+        return []
+    Budget.parse(words)  # an empty word would be none
+    return [f"training.budget={words}"]
 
 
 def _named(recipe: str | None, words: Sequence[str], *, resume: bool) -> Recipe | None:
@@ -106,13 +113,18 @@ def _fitted(
     if given and "=" not in given[0]:
         raise InputError(f"give a recipe or --auto {source}, not both, got '{given[0]}'")
     if has_run(out) and resume:
-        return _as_before(source, [*given, *([f"training.budget={budget}"] if budget else [])], out)
+        return _as_before(source, [*given, *_budget(budget)], out)
     if has_run(out):
         raise InputError(
             f"{out} already has a run; resume it with --resume or choose another folder"
         )
     diagnosis, prescription = examined(
-        source, given, budget or "5m", out / DOCTOR, as_json=as_json, device=device
+        source,
+        given,
+        "5m" if budget is None else budget,
+        out / DOCTOR,
+        as_json=as_json,
+        device=device,
     )
     for finding in diagnosis.findings:
         if finding.severity != "note":

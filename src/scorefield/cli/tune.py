@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 from scorefield import InputError, __version__, load
 from scorefield.atomic import check_file, check_writable
 from scorefield.cli.evaluate import chosen_features, sorted_words
-from scorefield.cli.options import Compile, Json, Precision, Weights, Whole
+from scorefield.cli.options import Compile, Json, Out, Precision, Weights, Whole
 from scorefield.cli.output import bar, say, table
 from scorefield.models import store_sampling
 from scorefield.recipes import overridden, to_dict
@@ -36,7 +37,7 @@ def tune_run(
     *overrides: str,
     budget: str = "5m",
     evaluations: Whole | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Out | None = None,
     features: str | None = None,
     seed: Whole = 0,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
@@ -136,7 +137,7 @@ def _tell(tuned: Tuned, run: str, dry_run: bool) -> None:
     if dry_run:
         print(f"{run} is left as it is")
     else:
-        print(f"stored in {run}; next: scorefield sample {run}")
+        print(f"stored in {run}; next: scorefield sample {shlex.quote(run)}")
 
 
 def _row(point: Point, tuned: Tuned) -> list[str]:

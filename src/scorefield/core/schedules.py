@@ -113,6 +113,11 @@ class LinearBeta(Schedule):
             )
         if not 0 < self.t_min < 1:
             raise InputError(f"t_min must lie between 0 and 1, got {self.t_min}")
+        if not -self.log_alpha(as_time(self.t_min)) < 0.5 * math.log(2):
+            raise InputError(
+                f"α² must be above ½ at t_min, which is taken for data: beta_max={self.beta_max:g} is too "
+                f"large for t_min={self.t_min:g}"
+            )
 
     def beta(self, t: Tensor) -> Tensor:
         """β(t) = β_min + t (β_max - β_min)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ class DataSpec:
         scale: what it is then divided by; none for 1.
         class_names: what the classes are called, in order; none if they have numbers only.
         columns: what the numbers of a vector are called, in order; none if they have no names.
+
+    Raises:
+        InputError: when one of them is out of range.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +50,19 @@ class DataSpec:
     scale: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.shape or min(self.shape) < 1:
+            raise InputError(f"shape must be of numbers of at least 1, got {self.shape}")
+        if self.classes < 0:
+            raise InputError(f"classes must be at least 0, got {self.classes}")
+        if self.levels is not None and self.levels < 2:
+            raise InputError(f"levels must be at least 2, got {self.levels}")
+        if not 0 < self.sigma_data < math.inf:
+            raise InputError(f"sigma_data must be above 0 and finite, got {self.sigma_data}")
+        low, high = self.low, self.high
+        if low is not None and high is not None and not -math.inf < low < high < math.inf:
+            raise InputError(f"low must be below high, and both finite, got {low} and {high}")
 
     @property
     def is_image(self) -> bool:

@@ -180,7 +180,8 @@ def _slice(path: Path, begin: int, size: int) -> bytes:
 
 def _walk(root: Path) -> Iterator[Entry]:
     """Files and folders below a folder, links followed, no folder twice."""
-    waiting, seen = [(str(root), "")], set()
+    status = root.stat()
+    waiting, seen = [(str(root), "")], {(status.st_dev, status.st_ino)}
     while waiting:
         folder, prefix = waiting.pop()
         with os.scandir(folder) as found:

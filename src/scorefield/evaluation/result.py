@@ -110,7 +110,11 @@ def read_result(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     file = path / "evaluation.json" if path.is_dir() else path
     found = read_json(file)
-    if not isinstance(found, dict) or not {"format", "figures", "features"} <= found.keys():
+    if (
+        not isinstance(found, dict)
+        or not {"format", "figures", "features"} <= found.keys()
+        or not isinstance(found["figures"], dict)
+    ):
         raise InputError(f"{file} is not an evaluation; `scorefield evaluate` writes one")
     if found["format"] != FORMAT:
         raise InputError(f"{file} has format {found['format']}; this version reads {FORMAT}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -167,7 +168,7 @@ def read_card(path: str | Path, weights: Weights = "ema") -> Card:
     """
     file = model_file(path, weights)
     header = _header(file)
-    if not (header["step"].isascii() and header["step"].isdecimal()):
+    if not re.fullmatch(r"[0-9]{1,18}", header["step"]):
         raise InputError(f"the header of {file} is damaged: step is '{header['step']}'")
     recipe = from_dict(Recipe, _plain(file, header, "recipe"), "recipe")
     spec = from_dict(DataSpec, _plain(file, header, "spec"), "spec")
@@ -180,7 +181,7 @@ def read_card(path: str | Path, weights: Weights = "ema") -> Card:
 def _plain(file: Path, header: Header, key: str) -> object:
     try:
         return json.loads(header[key])
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"the header of {file} is damaged: {key} is not JSON: {error}") from None
 
 
@@ -193,7 +194,9 @@ def _header(file: Path) -> Header:
     try:
         with safe_open(file, framework="pt") as content:
             header: Header = content.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    except SafetensorError as error:
         raise InputError(f"{file} is damaged or not a safetensors file: {error}") from error
     if not {"format", "scorefield", "recipe", "spec", "step"} <= header.keys():
         raise InputError(f"{file} was not written by Scorefield: its header has no recipe")
@@ -237,7 +240,7 @@ def check_device(device: str) -> None:
         InputError: when it cannot be used.
     """
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # 'meta' has no numbers to give
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"device '{device}' cannot be used ({reason}); 'cpu' can") from None

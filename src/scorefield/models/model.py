@@ -23,6 +23,8 @@ from scorefield.samplers.noise import seeded
 
 UNKNOWN = 50  # evaluations of a sampler that takes as many as it needs
 
+PLACES = 2**63 - 1  # in a set of samples, as many as torch can count
+
 
 @dataclass(frozen=True)
 class Model:
@@ -234,6 +236,7 @@ class Model:
             first: place of the first sample in the set.
         """
         _check_count(n, 1)
+        _check_places(n, first)
         like = torch.empty(n, *self.spec.shape)
         return starting_noise(self.denoiser.schedule, like, seeded(seed, range(first, first + n)))
 
@@ -249,6 +252,7 @@ class Model:
             InputError: for a label that the model does not know, or n below 1.
         """
         _check_count(n, 1)
+        _check_places(n, first)
         if self.classes == 0:
             if label is not None:
                 raise InputError(f"this model knows no labels, got label {label}")
@@ -318,3 +322,8 @@ def _check_count(n: int, batch: int) -> None:
         raise InputError(f"the number of samples must be at least 1, got {n}")
     if batch < 1:
         raise InputError(f"batch must be at least 1, got {batch}")
+
+
+def _check_places(n: int, first: int) -> None:
+    if not 0 <= first <= PLACES - n:
+        raise InputError(f"first must lie in 0 to {PLACES - n}, got {first}")

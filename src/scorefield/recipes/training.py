@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,11 +72,11 @@ class Training:
                 f"accumulate must divide the batch of {self.batch}, got {self.accumulate}"
             )
         for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay must lie between 0 and 1, got {self.decay}")
         if self.lr_schedule == "inverse-root" and self.decay == 1:

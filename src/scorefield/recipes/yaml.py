@@ -43,6 +43,11 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401  (YAML holds anything)
         text: one document.
 
     Raises:
-        yaml.YAMLError: when it is not YAML.
+        yaml.YAMLError: when it is not YAML, or nested too deeply.
     """
-    return yaml.load(text, Loader=PlainLoader)
+    try:
+        return yaml.load(text, Loader=PlainLoader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except ValueError as error:  # of a tag that the value does not fit, as in !!int word
+        raise yaml.YAMLError(str(error)) from None

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from scorefield.atomic import check_writable
+from scorefield.atomic import check_folder
 from scorefield.errors import InputError
 from scorefield.models.checkpoint import MODEL_FILE, RAW_FILE, save
 from scorefield.models.model import Model
@@ -63,7 +63,7 @@ class Run:
         self, recipe: Recipe | None, out: Path, device: str, *, resume: bool, budget: str | None
     ) -> None:
         self.out = out
-        check_writable(out)
+        check_folder(out)
         stored = stored_recipe(out, resume)
         wanted = stored or recipe
         if wanted is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
@@ -116,7 +117,7 @@ class Trainer:
         run.written = all(processes.gathered(is_whole(run.out, run.position.step)))
         if run.is_finished and run.written:
             return
-        advice = f"go on with: scorefield resume {run.out}"
+        advice = f"go on with: scorefield resume {shlex.quote(str(run.out))}"
         with ExitStack() as held, peers_answering(processes.count, advice):
             if run.is_main:
                 lock = alone(run.out, run.checkpoints, run.found, run.position)

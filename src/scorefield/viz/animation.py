@@ -14,6 +14,7 @@ from scorefield.errors import InputError
 
 FORMATS = (".gif", ".webp", ".mp4")
 LONGEST = 655.0  # seconds that a picture of a GIF can stay
+FASTEST = 1000.0  # pictures a second; the three formats count in milliseconds or coarser
 
 
 def save_animation(
@@ -24,18 +25,19 @@ def save_animation(
     Arguments:
         pictures: in order; at least 1.
         path: where; the ending gives the format: .gif, .webp or .mp4.
-        fps: pictures a second; above 0.
+        fps: pictures a second; above 0, at most 1000.
         hold: seconds that the last picture stays.
 
     Raises:
-        InputError: for another ending, no pictures, or a missing PyAV for MP4.
+        InputError: for another ending, no pictures, pictures that stay too long or short, or a missing PyAV
+            for MP4.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"an animation ends in {', '.join(FORMATS)}, got '{path.name}'")
-    if not fps > 0:
-        raise InputError(f"fps must be above 0, got {fps}")
-    if not 0 <= hold + 1 / fps <= LONGEST or hold < 0:
+    if not 0 < fps <= FASTEST:
+        raise InputError(f"fps must be above 0 and at most {FASTEST:g}, got {fps}")
+    if not 0 <= hold <= LONGEST - 1 / fps:
         raise InputError(
             f"a picture can stay for 0 to {LONGEST:g} s, got fps {fps:g} and hold {hold:g}"
         )
