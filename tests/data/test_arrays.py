@@ -80,7 +80,13 @@ def test_float_images_have_a_range_that_is_given(tmp_path, dtype):
     images = RNG.uniform(0.25, 0.75, (6, 4, 4)).astype(dtype)
     path = file(tmp_path, images=images)
     data = ArrayFile(path, low=0.0, high=1.0).load()
-    assert (data.spec.shape, data.spec.levels, data.spec.low) == ((1, 4, 4), None, 0.0)
+    assert (data.spec.shape, data.spec.levels, data.spec.low) == ((1, 4, 4), None, -1.0)
+    x, _ = data.batch(torch.arange(6))
+    assert np.allclose(
+        x[:, 0].numpy(), images * 2.0 - 1, atol=1e-3 if dtype == np.float16 else 1e-6
+    )
+    bright = ArrayFile(file(tmp_path, images=images * 255), low=0.0, high=255.0).load()
+    assert torch.allclose(bright.batch(torch.arange(6))[0], x, atol=2e-3)
     assert np.array_equal(everything(data).numpy()[:, 0], images)
     shown = data.spec.to_arrays(data.batch(torch.arange(6))[0])[..., 0]
     assert np.array_equal(shown, np.round(images.astype(np.float32) * 255).astype(np.uint8))
@@ -245,6 +251,8 @@ def test_files_that_are_refused(tmp_path, capsys):
         ({"images": GRAY.astype(np.int64)[..., None]}, {}, "stored as uint8, uint16, bool .* got int64"),
         ({"images": GRAY, "labels": LABELS[:5]}, {}, r"12 samples .* need labels of shape \(12,\)"),
         ({"images": GRAY, "labels": LABELS - 1}, {}, "labels in .* must lie in 0 to 1, got -1 to 1"),
+        ({"images": GRAY, "labels": LABELS + 1}, {}, "no training sample in .* has the label 0; number"),
+        ({"images": GRAY, "labels": LABELS * 10**9}, {}, "has the label 1; number the classes from 0"),
         ({"images": GRAY, "labels": LABELS / 2}, {}, "labels in .* must be whole numbers, got float64"),
         ({"images": GRAY, "y": LABELS, "class_names": np.array(["a"])}, {}, "must lie in 0 to 0"),
         ({"images": GRAY, "y": LABELS, "class_names": np.array("ab")}, {}, "class_names .* must be a list"),

@@ -70,6 +70,28 @@ def test_one_sub_folder_is_no_class_unless_asked_for(tmp_path, save):
     assert loaded(tmp_path, labels="folders").spec.class_names == ("all",)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/a/1", "train/b/2", "val/a/3"),
+        ("train/1", "Validation/2"),
+        ("train/a/1", "train/b/2"),
+    ],
+)
+def test_splits_are_not_taken_for_classes(tmp_path, save, names):
+    save(tmp_path, {f"{name}.png": RGB[i] for i, name in enumerate(names)})
+    with pytest.raises(
+        InputError, match=r"train.* look like splits.* call two of them train and test"
+    ):
+        loaded(tmp_path)
+    assert loaded(tmp_path, labels="none").label is None
+
+
+def test_one_split_without_classes(tmp_path, save):
+    save(tmp_path, numbered(RGB, folder="train/"))
+    assert loaded(tmp_path).label is None
+
+
 def test_a_class_without_a_usable_picture(tmp_path, save):
     save(tmp_path, {"a/0.png": RGB[0], "a/1.png": RGB[1], "b/0.png": b"broken"})
     with pytest.raises(InputError, match=r"class 'b' .*no usable picture"):
@@ -111,6 +133,12 @@ def test_tables(tmp_path, save):
     data = loaded(tmp_path)
     assert (data.spec.class_names, data.label.tolist()) == (("9", "10"), [1, 0])
     assert data.caption == ("one, two", "")
+    save(tmp_path, {"labels.csv": "file_name, label, text\n00.png,10,one\n01.png,9,\n"})
+    assert loaded(tmp_path).spec.class_names == ("9", "10")
+    lines = [{"file_name": f"0{i}.png", "text": "one\u2028two\x85three"} for i in range(2)]
+    written = "\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    save(tmp_path / ".json", {**numbered(RGB[:2]), "metadata.jsonl": written})
+    assert loaded(tmp_path / ".json").caption == ("one\u2028two\x85three",) * 2
     save(
         tmp_path, {"labels.csv": "file_name,label\n00.png,a\n01.png,\n03.png,b\n", "02.png": RGB[2]}
     )

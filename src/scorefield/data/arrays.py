@@ -104,9 +104,13 @@ class ArrayFile(Dataset):
         label = _labels(members, self.path)
         classes, names = _classes(train, label, self.path)
         plain = DataSpec(_shape(members, form), classes, form.levels, class_names=names)
-        if form.levels is None:
-            plain = replace(plain, low=self.low, high=self.high)
-            if not form.image and self.scaling != "none":
+        if form.levels is None and self.low is not None and self.high is not None:
+            # In the model's units they lie in -1 to 1, as images with levels do.
+            middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+            plain = replace(plain, center=(middle,), scale=(half,))
+        elif form.levels is None:
+            plain = replace(plain, low=None, high=None)
+            if self.scaling != "none":
                 blocks = _blocks(train.samples, self._rows(train, "train"), form)
                 center, scale = units(blocks, each=self.scaling == "each")
                 plain = replace(plain, center=center, scale=scale)
@@ -182,5 +186,12 @@ def _classes(train: Members, label: Tensor | None, path: str) -> tuple[int, tupl
         raise InputError(
             f"labels in {path} must lie in 0 to {classes - 1}, got {int(label.min())} to "
             f"{int(label.max())}"
+        )
+    used = np.unique(known.numpy())
+    if not names and len(used) < classes:
+        empty = int((used != np.arange(len(used))).argmax())
+        raise InputError(
+            f"no training sample in {path} has the label {empty}; number the classes from 0 without gaps, "
+            f"or name all of them in class_names"
         )
     return classes, names

@@ -104,7 +104,8 @@ def _lines(
         text = content.decode("utf-8-sig")
         if commas:
             reader = csv.DictReader(io.StringIO(text, newline=""))
-            return reader.fieldnames or (), list(reader)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            return reader.fieldnames, list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise unreadable(where, error) from error
     lines = list(_json_lines(text, where))
@@ -112,7 +113,7 @@ def _lines(
 
 
 def _json_lines(text: str, where: str) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may be in a caption
         if not line.strip():
             continue
         try:
