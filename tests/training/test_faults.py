@@ -14,6 +14,7 @@ from scorefield.errors import InputError
 from scorefield.models import load
 from scorefield.recipes import to_dict
 from scorefield.training import Trainer, read_faults
+from scorefield.training.faults import record
 from scorefield.training.rates import learning_rate
 from scorefield.training.run import Run
 from scorefield.training.stepper import Stepper
@@ -84,6 +85,12 @@ def test_one_bad_batch_is_left_out_and_nothing_else(tmp_path, recipe, poison, ba
     assert (fault.step, fault.done, fault.precision) == (4, "left out", "fp32")
     assert fault.lr == pytest.approx(rates[3])
     assert read_faults(tmp_path / "rates") == []
+    torn = (tmp_path / "run" / "faults.jsonl").read_bytes()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "faults.jsonl").write_bytes(torn[:-20])
+    record(tmp_path / "torn", fault)
+    assert repr(read_faults(tmp_path / "torn")) == repr([fault])  # NaN is not NaN
+    (tmp_path / "torn" / "faults.jsonl").unlink()
     for line in (tmp_path / "run" / "faults.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)  # JSON has no NaN
 

@@ -12,6 +12,7 @@ from torch import nn
 from scorefield.data.blocks import spread
 from scorefield.data.mnist import MNIST10k
 from scorefield.errors import InputError
+from scorefield.models import load
 from scorefield.nets.engine import Engine
 from scorefield.recipes import find_recipe
 from scorefield.training import Trainer, read_log
@@ -142,6 +143,19 @@ def test_a_check_that_does_not_fit_into_memory_is_made_in_parts(tmp_path, recipe
     assert tried[:3] == [64, 32, 16]
     assert found.ema == pytest.approx(last.health.ema)
     assert found.noise_scale == pytest.approx(last.health.noise_scale)
+
+
+def test_a_check_that_does_not_fit_at_all_does_not_end_the_run(tmp_path, recipe, monkeypatch):
+    def none(self, network, samples, rows):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Checks, "_losses", none)
+    said = list(Trainer(recipe("points", CHECKED), tmp_path))
+    assert said[-1].step == 6
+    notes = [p.note for p in said if p.warning]
+    assert len(notes) == 3
+    assert all("no check at step" in note and "does not fit" in note for note in notes)
+    assert load(tmp_path).step == 6
 
 
 def test_the_score_of_a_checkpoint_is_the_held_out_loss_there(tmp_path, recipe):

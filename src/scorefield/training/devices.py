@@ -36,6 +36,7 @@ def accelerator(out: Path, device: str) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.utils import (
         DistributedDataParallelKwargs,
+        GradientAccumulationPlugin,
         InitProcessGroupKwargs,
         ProjectConfiguration,
     )
@@ -47,6 +48,9 @@ def accelerator(out: Path, device: str) -> Accelerator:
     with peers_answering(launched(), "start as many as WORLD_SIZE says, with one MASTER_PORT"):
         return Accelerator(
             cpu=device == "cpu" or (launched() > 1 and not _has_devices()),
+            # Precision and accumulation are the run's own, whatever `accelerate config` has said.
+            mixed_precision="no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
             kwargs_handlers=handlers,
         )

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from torch import Tensor
 
@@ -183,8 +185,15 @@ def record(out: Path, fault: Fault) -> None:
         if not math.isfinite(plain[name]):
             plain[name] = str(plain[name])
     path = out / FAULTS_FILE
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(plain, allow_nan=False) + "\n")
+    with writing(path), path.open("a+b") as file:
+        if file.tell() and _last(file) != b"\n":  # a process was killed while it wrote
+            file.write(b"\n")
+        file.write(json.dumps(plain, allow_nan=False).encode() + b"\n")
+
+
+def _last(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def read_faults(out: str | Path) -> list[Fault]:
@@ -200,8 +209,8 @@ def read_faults(out: str | Path) -> list[Fault]:
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             plain = json.loads(text)
-        except json.JSONDecodeError:  # a last line that was cut off
-            break
+        except json.JSONDecodeError:  # a line that was cut off
+            continue
         numbers = {name: float(plain[name]) for name in ("loss", "grad_norm")}
         found.append(Fault(**{**plain, **numbers, "samples": tuple(plain["samples"])}))
     return found

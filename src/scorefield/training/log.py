@@ -64,9 +64,10 @@ class RunLog:
 
     def flush(self) -> None:
         """Write what has been taken in."""
-        if self.last is None or not self.losses or not self.accelerator.is_main_process:
+        losses, self.losses = self.losses, []
+        if self.last is None or not losses or not self.accelerator.is_main_process:
             return
-        last, loss = self.last, sum(self.losses) / len(self.losses)
+        last, loss = self.last, sum(losses) / len(losses)
         line = {
             "step": last.step,
             "images": last.images,
@@ -78,7 +79,6 @@ class RunLog:
         }
         self._write(line)
         self.trackers.log({k: line[k] for k in ("loss", "lr", "grad_norm", "rate")}, last.step)
-        self.losses = []
 
     def rewind(self, step: int) -> None:
         """Drop what came after a step, as the run goes back to it."""

@@ -234,7 +234,12 @@ class Trainer:
         if not run.is_main or run.stepper.shard:
             return progress  # of weights that are cut up, no process has all
         first = run.monitor.last.step == 0
-        found = run.monitor(run.position, run.average.weights(), run.engine)
+        try:
+            found = run.monitor(run.position, run.average.weights(), run.engine)
+        except InputError as error:  # it takes more memory than the steps that it is about
+            run.monitor.last = run.position
+            yield self._note(log, f"no check at step {run.position.step}: {error}", warning=True)
+            return progress
         progress = replace(progress, health=found)
         log.check(progress)
         if first and (remark := run.monitor.checks.remark):

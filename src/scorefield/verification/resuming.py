@@ -95,7 +95,9 @@ def _command(way: str, steps: int, device: str) -> list[str]:
         f"training.compile={compiled}",
         f"training.budget={steps}steps",
     ]
-    words = [*RECIPE, *settings, "--resume", "--device", device, "-o"]
+    # A run takes the best device there is, or the processor.
+    where = "cpu" if device == "cpu" else "auto"
+    words = [*RECIPE, *settings, "--resume", "--device", where, "-o"]
     return [sys.executable, "-m", "scorefield", "train", *words]
 
 
