@@ -44,6 +44,17 @@ def test_held_out_data_have_uniform_p_values():
     assert sum(f.verdict == "copies" for f in found) <= stats.binom(300, 0.01).isf(1e-3)
 
 
+def test_of_training_data_that_were_not_looked_at_copies_are_not_seen():
+    samples, held_out = torch.rand(1000) + 1, torch.rand(2000) + 1
+    whole = memorisation(samples, held_out)
+    assert whole.verdict == "none found"
+    part = memorisation(samples, held_out, looked_at=0.1)
+    assert part.detectable == pytest.approx(10 * whole.detectable)
+    assert (part.verdict, part.p) == ("cannot tell", whole.p)
+    with pytest.raises(InputError, match="looked_at must be above 0 and at most 1, got 0"):
+        memorisation(samples, held_out, looked_at=0.0)
+
+
 @pytest.mark.parametrize("share", [0.03, 0.2])
 def test_planted_copies_are_found(share):
     train, fresh, held_out = draw(2000, seed=1), draw(1000, seed=2), draw(2000, seed=3)

@@ -17,7 +17,8 @@ from scorefield.errors import InputError
 from scorefield.evaluation import Reference, digit_features, frechet_distance
 from scorefield.evaluation.estimates import Estimate, mean_of
 from scorefield.evaluation.features import Digits, Pixels, shown
-from scorefield.evaluation.figures import MEANING, class_figures, few
+from scorefield.evaluation.figures import MEANING, class_figures, few, image_figures
+from scorefield.evaluation.frechet import gaussian_of
 from scorefield.evaluation.networks import Own
 from scorefield.evaluation.scores import Scores, estimated
 from scorefield.evaluation.sliced import sliced_wasserstein
@@ -97,6 +98,17 @@ def test_classes_are_held_to_those_that_were_asked_for(digits):
     assert wrong["classes, χ² p-value"] < 1e-6
     one = class_figures(logits, real, torch.zeros_like(label), chance)
     assert "classes, χ² p-value" not in [figure.name for figure in one]
+
+
+def test_coverage_is_measured_at_equal_counts():
+    """Of one law it is 1 - Π_j (m - 1 - j)/(2m - 1 - j) for m of either, j < 5, however many samples."""
+    rows = torch.randn(4400, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    samples, real = rows[:4000], rows[4000:]
+    found = image_figures(samples, real, gaussian_of(real), torch.Generator().manual_seed(1))
+    (coverage,) = (figure.value for figure in found if figure.name == "coverage")
+    expected = 1 - math.prod((400 - 1 - j) / (800 - 1 - j) for j in range(5))
+    assert coverage == pytest.approx(expected, abs=0.02)
+    assert expected < 0.97  # and 0.99998 for ten times the samples
 
 
 def test_the_same_seed_gives_the_same_figures(moons):

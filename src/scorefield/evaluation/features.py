@@ -139,12 +139,13 @@ def principal_directions(rows: Tensor, size: int) -> Tensor:
         size: how many.
     """
     if len(rows) >= rows.shape[1]:
-        directions: Tensor = torch.linalg.eigh(rows.T @ rows).eigenvectors
+        directions: Tensor = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -size:]
     else:
         values, vectors = torch.linalg.eigh(rows @ rows.T)
+        values, vectors = values[-size:], vectors[:, -size:]
         kept = values > values[-1] * len(rows) * torch.finfo(rows.dtype).eps
         directions = rows.T @ (vectors[:, kept] / values[kept].sqrt())
-    return directions[:, -size:].flip(1)
+    return directions.flip(1)
 
 
 def shown(x: Tensor, spec: DataSpec) -> Tensor:

@@ -72,7 +72,8 @@ def image_figures(
     some = few(samples)
     blocks = min(10, len(some) // 2, len(real) // 2)
     yield estimated("KID", kernel_distance(some, few(real), chance, blocks=blocks), "lower")
-    like = few(real, len(some))  # as many of either, so that real ones get near 1
+    count = min(len(some), len(real), PAIRS)  # as many of either: coverage grows with the samples
+    some, like = few(some, count), few(real, count)
     fidelity = precision_recall(some, like)
     yield Figure("precision", fidelity.precision, better="higher")
     yield Figure("recall", fidelity.recall, better="higher")

@@ -64,7 +64,12 @@ def relative_distance(neighbours: Neighbours) -> Tensor:
 
 
 def memorisation(
-    samples: Tensor, held_out: Tensor, *, quantile: float = 0.01, level: float = 0.01
+    samples: Tensor,
+    held_out: Tensor,
+    *,
+    quantile: float = 0.01,
+    level: float = 0.01,
+    looked_at: float = 1.0,
 ) -> Memorisation:
     """Whether more samples are close to the training data than held-out data are.
 
@@ -81,15 +86,19 @@ def memorisation(
         held_out: the same of data that were not trained on, shape (M,).
         quantile: which share of the held-out data is close.
         level: how small p must be for the verdict 'copies'; so rarely are copies found where none are.
+        looked_at: share of the training data that distances are to; a copy of the rest is not close.
 
     Raises:
-        InputError: for no samples, distances that are not finite, or a quantile or level outside (0, 1).
+        InputError: for no samples, distances that are not finite, a quantile or level outside (0, 1), or a
+            share outside (0, 1].
 
     Reference: Gumbel & von Schelling 1950, The distribution of the number of exceedances, Annals of
         Mathematical Statistics 21.
     """
     if not 0 < quantile < 1 or not 0 < level < 1:
         raise InputError(f"quantile and level must lie in 0 to 1, got {quantile:g} and {level:g}")
+    if not 0 < looked_at <= 1:
+        raise InputError(f"looked_at must be above 0 and at most 1, got {looked_at:g}")
     for distances in (samples, held_out):
         if distances.ndim != 1 or not bool(torch.isfinite(distances).all()):
             raise InputError("distances must be finite numbers in one row")
@@ -104,6 +113,7 @@ def memorisation(
     p, expected = float(tail[close]), rank / (m + 1)
     enough = int((tail > level).sum()) / n  # the least share of close samples that is too many
     detectable = (enough - expected) / (1 - expected) if enough <= 1 and threshold > 0 else 1.0
+    detectable = min(1.0, detectable / looked_at)
     verdict = _verdict(p <= level, detectable)
     return Memorisation(verdict, p, threshold, close / n, expected, detectable)
 

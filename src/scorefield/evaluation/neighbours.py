@@ -30,17 +30,20 @@ class Closeness:
         unseen: the same of real samples that the model was not trained on; empty if there are none.
         rows: the place of each sample in its set, shape (N,).
         nearest: the place of its nearest training sample in the training data, shape (N,).
+        looked_at: share of the training data that samples were held against.
     """
 
     samples: Tensor
     unseen: Tensor
     rows: Tensor
     nearest: Tensor
+    looked_at: float = 1.0
 
     def plain(self) -> dict[str, Any]:
         """The verdict, ready for JSON."""
         counts = {"samples": len(self.samples), "unseen": len(self.unseen)}
-        return counts | memorisation(self.samples, self.unseen)._asdict()
+        found = memorisation(self.samples, self.unseen, looked_at=self.looked_at)
+        return counts | {"looked_at": self.looked_at} | found._asdict()
 
 
 def closeness(samples: Iterable[Tensor], splits: Splits) -> Generator[float, None, Closeness]:
@@ -63,4 +66,5 @@ def closeness(samples: Iterable[Tensor], splits: Splits) -> Generator[float, Non
         _, theirs = found(shown_blocks(spread(splits.held_out, PAIRS)))
         unseen = relative_distance(theirs)
     places = blocks.spread(len(splits.train), MOST)[ours.row[:, 0]]
-    return Closeness(relative_distance(ours), unseen, rows, places)
+    share = train.count / len(splits.train)
+    return Closeness(relative_distance(ours), unseen, rows, places, share)

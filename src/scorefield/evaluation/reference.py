@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,8 @@ from scorefield.evaluation.kernels import energy_distance
 from scorefield.evaluation.scores import ENERGY, FRECHET, Figure, Scores
 
 MOST = 60_000  # reference samples that are looked at; of more, as many from all over
-SOME = 2048  # samples that features are fitted to
+SOME = 2048  # samples that features are fitted to, or fewer of
+NUMBERS = 1 << 26  # numbers in all, half a gigabyte where they are doubled in precision
 
 T = TypeVar("T")
 
@@ -177,7 +179,8 @@ def referring(features: Features, data: Data) -> Generator[float, None, Referenc
     if len(data) < 2:
         raise InputError(f"a reference needs at least 2 real samples, got {len(data)}")
     features.check(data.spec)
-    some, _ = data.batch(spread(len(data), SOME))
+    fitting = max(256, min(SOME, NUMBERS // math.prod(data.spec.shape)))
+    some, _ = data.batch(spread(len(data), fitting))
     fitted = features.fitted(shown(some, data.spec))
     digest = hashlib.sha256(f"{len(data)} {data.spec.shape}".encode())
     if data.label is not None:

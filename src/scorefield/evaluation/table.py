@@ -102,4 +102,6 @@ def verdict(memory: Mapping[str, Any]) -> str:
         "cannot tell": "That cannot be told: it takes more real samples that the model was not trained "
         "on than there are here ({unseen:,}).",
     }
-    return told[memory["verdict"]].format(**memory)
+    share = memory.get("looked_at", 1.0)  # results of earlier versions do not say it
+    rest = "" if share == 1 else f" Samples were held against {share:.0%} of the training samples."
+    return told[memory["verdict"]].format(**memory) + rest
