@@ -412,6 +412,8 @@ def test_list_a_section(here, run, section, strict):
         assert len(row["summary"]) > 5
         if section != "recipes":
             assert row["settings"].keys() == row["meaning"].keys()
+            assert f"{row['name']}, in Python {row['python']}" in text
+            assert PLURALS[section][row["name"]].__name__ == row["python"]
             assert row["reference"]
             assert all(key in text for key in row["settings"])
 

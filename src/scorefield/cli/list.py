@@ -51,7 +51,7 @@ def _rows(section: str) -> list[dict[str, Any]]:
     rows = []
     for name, cls in PLURALS[section].items():
         words = describe(cls)
-        row: dict[str, Any] = {"name": name, "summary": words.summary}
+        row: dict[str, Any] = {"name": name, "python": cls.__name__, "summary": words.summary}
         if section == "samplers":
             made = cls()
             row |= {
@@ -99,7 +99,7 @@ def _print(console: Any, name: str, rows: list[dict[str, Any]], *, details: bool
     for row in rows if details else []:
         if "settings" not in row:
             continue
-        console.print(Text(f"\n{row['name']}", style="bold"))
+        console.print(Text(f"\n{row['name']}, in Python {row['python']}", style="bold"))
         lines = [
             f"{key} = {value}: {row['meaning'][key]}" for key, value in row["settings"].items()
         ]

@@ -67,8 +67,8 @@ class Sampler(ABC):
         """Order of convergence from noise: global error is O(1/steps^order), in law for stochastic ones.
 
         Methods with a memory begin with a step of order 1, which costs nothing where x̂₀ hardly changes,
-        as at σ/α far above the data's. From a start among the data they are of order 2 at most, `SASolver`
-        of 3.
+        as at σ/α far above the data's. From a start among the data they are of order 2 at most, but for
+        `UniPC` and `SASolver`, whose correctors make that good.
         """
 
     @property
