@@ -114,6 +114,15 @@ def test_a_classifier_that_does_not_know_the_data_is_told(known, words):
     assert caution(one(1.0) | {"classes": None}) == ""
 
 
+@pytest.mark.parametrize(("mix", "words"), [(0.4, "40% of the samples"), (0.05, ""), (None, "")])
+def test_classes_in_other_shares_are_told(mix, words):
+    plain = one(1.0)
+    plain |= {"classes": None, "data": plain["data"] | {"mix": mix}}
+    told = caution(plain)
+    assert words in told
+    assert bool(told) == bool(words)
+
+
 def test_a_floor_of_fewer_samples_is_told():
     assert floor_words(one(1.0)) == (
         "50 real samples, which are all there are: of fewer samples it is higher; s"

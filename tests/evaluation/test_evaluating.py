@@ -106,6 +106,9 @@ def test_digits_are_judged_by_their_classifier(of_images):
     assert about["features"]["name"] == "digits"
     assert about["data"]["reference"] == 60
     assert about["data"]["floor"] == 24  # as many as there are samples
+    real = MNIST10k().load().label[:60].tolist()  # of which each class has some
+    apart = sum(max(0, real.count(k) / 60 - 0.1) for k in range(10))
+    assert about["data"]["mix"] == pytest.approx(apart, abs=1e-4)
     assert of_images.floor["labels obeyed"].value > 0.9
     assert of_images.scores["labels obeyed"].value < 0.5  # the network is untrained
     assert of_images.classes.known > 0.9

@@ -145,6 +145,8 @@ def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
     floor = yield from clock.timed("floor", _scored(reference, held_out, true))
     near = yield from clock.timed("nearest training samples", closeness(samples, splits))
     about = _about(model, asked, dataset, splits, reference) | {"seconds": clock.seconds}
+    if labels is not None:
+        about["data"]["mix"] = _mix(asked.drawing.label, splits.reference.label, model.spec.classes)
     classes, gallery = _histogram(seen, held_out, real), _gallery(samples, splits, near)
     yield Stage("done", 1.0, Result(about, scores, floor, classes, near.plain(), gallery))
 
@@ -188,6 +190,18 @@ def _labels(model: Model, asked: Evaluation) -> Tensor | None:
     """The class that each sample was asked for; none if there was none."""
     labels = model.labels(asked.count, asked.drawing.label)
     return None if labels is None or bool((labels < 0).any()) else labels
+
+
+def _mix(asked: int | None, real: Tensor | None, classes: int) -> float | None:
+    """Half the summed differences of shares of classes, of one or all in turn, to those of real samples.
+
+    0 for the same shares, 1 for no class in common.
+    """
+    if real is None:
+        return None
+    ours = torch.full((classes,), 1 / classes) if asked is None else torch.eye(classes)[asked]
+    theirs = torch.bincount(real, minlength=classes) / len(real)
+    return round(0.5 * float((ours - theirs).abs().sum()), 4)
 
 
 def _has_likelihood(model: Model) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 KNOWN = 0.9  # share of real labels that a classifier reads if it knows the data
+MIXED = 0.1  # of the samples; MNIST's ten classes differ from even shares by 2.5 %
 
 
 def figure_rows(plain: Mapping[str, Any]) -> list[list[str]]:
@@ -61,18 +62,27 @@ def setting(value: object) -> str:
 
 
 def caution(plain: Mapping[str, Any]) -> str:
-    """What is to be said of a classifier that does not know the data; '' if it does.
+    """What is to be said of classes that are not those of the real samples; '' if there is nothing.
+
+    A classifier may not know the data, and classes asked for in turn may have other shares than real ones.
 
     Arguments:
         plain: as `Result.plain` gives them.
     """
+    said = []
     known = (plain["classes"] or {}).get("known")
-    if known is None or known >= KNOWN:
-        return ""
-    return (
-        f"The classifier of '{plain['features']['name']}' reads {known:.0%} of the real labels: it does "
-        "not know these data. Its classes mean nothing here, and its distances little."
-    )
+    if known is not None and known < KNOWN:
+        said.append(
+            f"The classifier of '{plain['features']['name']}' reads {known:.0%} of the real labels: it "
+            "does not know these data. Its classes mean nothing here, and its distances little."
+        )
+    mix = plain["data"].get("mix")  # results of earlier versions do not say it
+    if mix is not None and mix > MIXED:
+        said.append(
+            f"Classes were asked for in other shares than the real samples have: {mix:.0%} of the samples "
+            "would have to be of another class. The distances have this in them."
+        )
+    return " ".join(said)
 
 
 def floor_words(about: Mapping[str, Any]) -> str:
