@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from scorefield.data import hub
+from scorefield.data.holdout import chosen
 from scorefield.data.hub import Hub
 from scorefield.data.streamed import Streamed
 from scorefield.errors import InputError
@@ -120,6 +121,15 @@ def test_modes(tmp_path, monkeypatch, large):
     assert np.array_equal(stored, np.stack(expected).transpose(0, 3, 1, 2))
     with pytest.raises(InputError, match="do not go together"):
         loaded([*GRAY[:2], *DEEP[:2]])
+
+
+def test_one_picture_in_colour_makes_both_splits_so(tmp_path):
+    pictures = list(GRAY)
+    pictures[chosen(10, 0.4, "train")[0]] = RGB[0]
+    made(pictures).save_to_disk(tmp_path / "d")
+    parts = [Hub(str(tmp_path / "d"), holdout=0.4).load(split) for split in ("train", "test")]
+    assert [part.spec.shape for part in parts] == [(3, 6, 5)] * 2
+    assert sum(map(len, parts)) == 10
 
 
 def test_sizes(tmp_path):

@@ -155,21 +155,22 @@ def _survey(
     rows: list[int],
     side: int,
 ) -> tuple[list[int], list[Skipped], Kind]:
-    """Decode every image once: which are usable, and what all are brought to."""
+    """Decode every image once: which of the rows are usable, and what both splits are brought to."""
     from PIL.Image import DecompressionBombError
 
-    usable, skipped, seen = [], [], []
-    for row in rows:
+    usable, skipped, seen, asked = [], [], [], {*rows}
+    for row in range(len(source)):
         try:
             picture = source[row][column]
+            problem = "no image" if picture is None else ""
         except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
-            skipped.append(Skipped(f"row {row}", " ".join(str(error).split())[:100]))
-            continue
-        if picture is None:
-            skipped.append(Skipped(f"row {row}", "no image"))
-            continue
-        usable.append(row)
-        seen.append((picture.mode, picture.size))
+            problem = " ".join(str(error).split())[:100] or type(error).__name__
+        if not problem:
+            seen.append((picture.mode, picture.size))
+        if row in asked and problem:
+            skipped.append(Skipped(f"row {row}", problem))
+        elif row in asked:
+            usable.append(row)
     if not usable:
         raise InputError(f"there is no usable image in {len(rows)} rows")
     return usable, skipped, kind_of(seen, (side, side) if side else None, key="side")
