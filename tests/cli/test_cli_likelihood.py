@@ -152,6 +152,7 @@ def test_interpolations(work, run, digits):
         (["latent", "encode", "points", "--rtol", "2"], "rtol"),
         (["latent", "decode", "points", "none.npz"], "cannot read none.npz"),
         (["latent", "decode", "points", "points/recipe.json"], "cannot read points/recipe.json"),
+        (["latent", "decode", "points", "bad.npy"], "bad.npy is one array; codes are in an .npz"),
         (["latent", "decode", "points", "bad.npz"], "bad.npz has no 'latents'; it has images"),
         (["latent", "decode", "points", "flat.npz"], "the model is for shape (2,), got (3,)"),
         (["latent", "decode", "points", "words.npz"], "latents must be numbers, got <U"),
@@ -176,6 +177,7 @@ def test_interpolations(work, run, digits):
 )
 def test_bad_input_is_one_sentence(work, capsys, words, expected):
     np.savez("bad.npz", images=np.zeros((2, 2)))
+    np.save("bad.npy", np.zeros((2, 2)))
     np.savez("flat.npz", latents=np.zeros((2, 3), np.float32))
     np.savez("words.npz", latents=np.array(["a", "b"]))
     np.savez("scalar.npz", latents=np.float32(1))

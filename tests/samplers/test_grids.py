@@ -116,10 +116,18 @@ def test_there_are_no_more_knots_than_there_are():
         Knots(10).times(DDPM(10), 6, 0.5)
 
 
-@pytest.mark.parametrize("rho", [0.0, -7.0, math.nan])
+@pytest.mark.parametrize("rho", [0.0, -7.0, math.nan, math.inf])
 def test_rho_must_be_positive(rho):
-    with pytest.raises(InputError, match="rho must be above 0"):
+    with pytest.raises(InputError, match="rho must be above 0 and finite"):
         Karras(rho)
+
+
+def test_a_tiny_rho_stays_at_the_highest_level_to_the_last():
+    times = Karras(1e-9).times(VP(), 8)
+    assert bool(torch.isfinite(times).all())
+    assert times[0] == 1
+    assert times[-1] == pytest.approx(VP().t_min)
+    assert bool((times[:-1] > 0.999).all())
 
 
 def test_quadratic_takes_equal_steps_of_the_root(schedule):

@@ -224,11 +224,12 @@ def _gathered(parts: Iterator[Tensor], total: int, advance: Any) -> Tensor:  # n
 
 def _stored(path: Path, model: Model) -> tuple[Tensor, Tensor | None]:
     """The codes in a file that `latent encode` wrote, and their labels."""
-    with (
-        reading_arrays(path),
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as found,
-    ):
+    with reading_arrays(path), path.open("rb") as file:
+        found = np.load(file, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            raise InputError(
+                f"{path} is one array; codes are in an .npz that `latent encode` wrote"
+            )
         if "latents" not in found:
             raise InputError(f"{path} has no 'latents'; it has {', '.join(found)}")
         z, labels = found["latents"], found.get("labels")

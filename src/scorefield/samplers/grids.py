@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ class Karras(Grid):
         σ_i = ( σ_max^(1/ρ) + i/(n - 1) (σ_min^(1/ρ) - σ_max^(1/ρ)) )^ρ
 
     Arguments:
-        rho: ρ; larger puts more steps at low noise; above 0.
+        rho: ρ; larger puts more steps at low noise; above 0 and finite.
 
     Reference: Karras et al. 2022, eq. 5. arXiv:2206.00364
     """
@@ -109,17 +110,19 @@ class Karras(Grid):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        if not self.rho > 0:
-            raise InputError(f"rho must be above 0, got {self.rho}")
+        if not 0 < self.rho < math.inf:
+            raise InputError(f"rho must be above 0 and finite, got {self.rho}")
 
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
     ) -> Tensor:
         check_request(schedule, n, start)
         noisy, clean = _log_snr_ends(schedule, start)
-        high, low = torch.exp(-0.5 * noisy / self.rho), torch.exp(-0.5 * clean / self.rho)
+        high, low = -0.5 * noisy / self.rho, -0.5 * clean / self.rho
         ramp = torch.linspace(0, 1, n, dtype=torch.float64)
-        log_snr = -2 * self.rho * torch.log(high + ramp * (low - high))
+        # In logarithms: for small ρ the powers are beyond all numbers.
+        log_root = torch.logaddexp(torch.log1p(-ramp) + high, torch.log(ramp) + low)
+        log_snr = -2 * self.rho * log_root
         return _pinned(schedule, schedule.time(log_snr), start)
 
 
