@@ -52,6 +52,11 @@ def test_doctor_writes_nothing_unless_asked(here, run, strict):
     assert list(here.iterdir()) == []
 
 
+def test_a_folder_called_as_a_data_set_is_not_inside_it(here, run):
+    run("doctor", "moons", "data.size=300", "-o", "moons")
+    assert "recipe.yaml" in {path.name for path in (here / "moons").iterdir()}
+
+
 def test_train_auto_fits_trains_and_keeps_the_report(here, run, strict):
     words = ["data.size=300", "network.width=8", "network.depth=1", "--budget", "6steps"]
     *_, last = run("train", "--auto", "moons", *words, "-o", "r", "--json")

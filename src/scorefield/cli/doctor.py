@@ -24,7 +24,7 @@ from scorefield.doctor import (
     write_documents,
     write_pictures,
 )
-from scorefield.recipes import Budget, data_source
+from scorefield.recipes import Budget, data_source, to_dict
 
 STYLES = {"problem": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -90,11 +90,9 @@ def examined(
         device: where the network is timed.
     """
     Budget.parse(budget)  # before minutes are spent on the data
-    if out is not None:
-        check_folder(out)
-        if out.resolve().is_relative_to(Path(source).resolve()):
-            raise InputError(f"{out} lies inside the data, {source}, and would become part of them")
     dataset = data_source(source, [word for word in overrides if word.startswith("data.")])
+    if out is not None:
+        _check_apart(out, to_dict(dataset).get("path"))
     examination = Examination(dataset)
     with bar(f"examining {source}", as_json=as_json) as advance:
         for stage in examination:
@@ -109,6 +107,14 @@ def examined(
         except InputError as error:  # the rest is worth having without matplotlib
             remark(str(error), as_json=as_json, warning=True)
     return examination.diagnosis, prescription
+
+
+def _check_apart(out: Path, data: str | None) -> None:
+    """Refuse a folder that cannot be written, or that would become part of the data."""
+    check_folder(out)
+    place = Path(data).expanduser() if data else None
+    if place and place.is_dir() and out.resolve().is_relative_to(place.resolve()):
+        raise InputError(f"{out} lies inside the data, {place}, and would become part of them")
 
 
 def _print(source: str, diagnosis: Diagnosis, prescription: Prescription) -> None:
