@@ -101,6 +101,17 @@ def test_the_result_is_plain_json(of_points, of_images):
         )
 
 
+def test_real_samples_of_other_classes_have_no_mix_in_common(images, tmp_path):
+    data = MNIST10k().load()
+    x, label = data.x[:100, 0].numpy(), data.label[:100].numpy()
+    told = {"labels": label[:60] + 1, "test_labels": label[60:] + 1}
+    names = np.array([f"class {k}" for k in range(11)])
+    path = tmp_path / "eleven.npz"
+    np.savez(path, images=x[:60], test_images=x[60:], class_names=names, **told)
+    asked = Evaluation(drawing=DRAWING, count=24, data=ArrayFile(path=str(path)))
+    assert result_of(evaluate(images, asked, tmp_path)).about["data"]["mix"] is None
+
+
 def test_digits_are_judged_by_their_classifier(of_images):
     about = of_images.about
     assert about["features"]["name"] == "digits"

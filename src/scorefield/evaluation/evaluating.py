@@ -146,7 +146,7 @@ def evaluate(model: Model, asked: Evaluation, root: Path) -> Iterator[Stage]:
     near = yield from clock.timed("nearest training samples", closeness(samples, splits))
     about = _about(model, asked, dataset, splits, reference) | {"seconds": clock.seconds}
     if labels is not None:
-        about["data"]["mix"] = _mix(asked.drawing.label, splits.reference.label, model.spec.classes)
+        about["data"]["mix"] = _mix(asked.drawing.label, splits.reference, model.spec.classes)
     classes, gallery = _histogram(seen, held_out, real), _gallery(samples, splits, near)
     yield Stage("done", 1.0, Result(about, scores, floor, classes, near.plain(), gallery))
 
@@ -192,15 +192,15 @@ def _labels(model: Model, asked: Evaluation) -> Tensor | None:
     return None if labels is None or bool((labels < 0).any()) else labels
 
 
-def _mix(asked: int | None, real: Tensor | None, classes: int) -> float | None:
+def _mix(asked: int | None, real: Data, classes: int) -> float | None:
     """Half the summed differences of shares of classes, of one or all in turn, to those of real samples.
 
-    0 for the same shares, 1 for no class in common.
+    0 for the same shares, 1 for no class in common; none where the real samples have other classes or none.
     """
-    if real is None:
+    if real.label is None or real.spec.classes != classes:
         return None
     ours = torch.full((classes,), 1 / classes) if asked is None else torch.eye(classes)[asked]
-    theirs = torch.bincount(real, minlength=classes) / len(real)
+    theirs = torch.tensor(class_counts(real.label, classes)) / len(real)
     return round(0.5 * float((ours - theirs).abs().sum()), 4)
 
 
