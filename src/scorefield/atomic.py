@@ -104,6 +104,22 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON holds anything)
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The mappings in a file of lines of JSON; lines that were cut off, or are anything else, are left out.
+
+    Arguments:
+        path: the file.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with suppress(ValueError, RecursionError):
+            line = json.loads(text)
+            if isinstance(line, dict):
+                yield line
+
+
 @contextmanager
 def reading_arrays(path: Path) -> Iterator[None]:
     """What numpy and zipfile say of ``path``, which may be no such file or a damaged one, in a sentence.

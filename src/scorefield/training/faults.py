@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from scorefield.atomic import writing
+from scorefield.atomic import read_json_lines, writing
 from scorefield.errors import InputError
 from scorefield.recipes.training import Training
 from scorefield.training.progress import Progress
@@ -206,11 +206,7 @@ def read_faults(out: str | Path) -> list[Fault]:
     if not path.is_file():
         return []
     found = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            plain = json.loads(text)
-        except json.JSONDecodeError:  # a line that was cut off
-            continue
+    for plain in read_json_lines(path):
         numbers = {name: float(plain[name]) for name in ("loss", "grad_norm")}
         found.append(Fault(**{**plain, **numbers, "samples": tuple(plain["samples"])}))
     return found

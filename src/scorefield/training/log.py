@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scorefield.atomic import whole_file, writing
+from scorefield.atomic import read_json_lines, whole_file, writing
 from scorefield.errors import InputError
 from scorefield.recipes.config import to_dict
 from scorefield.recipes.recipe import Recipe
@@ -148,8 +147,4 @@ def read_log(out: str | Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError, RecursionError):
-            line = json.loads(text)
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                yield line
+    return (line for line in read_json_lines(path) if isinstance(line.get("step"), int))
