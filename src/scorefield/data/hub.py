@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from scorefield.data.base import Data, Dataset, DataSpec, Skipped, Split
 from scorefield.data.holdout import check_share, chosen
 from scorefield.data.hub_columns import find_columns
+from scorefield.data.picture_files import Header, read_header
 from scorefield.data.pictures import Kind, kind_of
 from scorefield.data.published import known_split
 from scorefield.data.streamed import Streamed
@@ -155,22 +156,35 @@ def _survey(
     rows: list[int],
     side: int,
 ) -> tuple[list[int], list[Skipped], Kind]:
-    """Decode every image once: which of the rows are usable, and what both splits are brought to."""
+    """Decode the images of the rows once: which are usable, and what they and all others are brought to."""
     from PIL.Image import DecompressionBombError
 
-    usable, skipped, seen, asked = [], [], [], {*rows}
-    for row in range(len(source)):
+    usable, skipped, seen = [], [], []
+    for row in rows:
         try:
             picture = source[row][column]
-            problem = "no image" if picture is None else ""
         except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
-            problem = " ".join(str(error).split())[:100] or type(error).__name__
-        if not problem:
-            seen.append((picture.mode, picture.size))
-        if row in asked and problem:
-            skipped.append(Skipped(f"row {row}", problem))
-        elif row in asked:
-            usable.append(row)
+            skipped.append(Skipped(f"row {row}", " ".join(str(error).split())[:100]))
+            continue
+        if picture is None:
+            skipped.append(Skipped(f"row {row}", "no image"))
+            continue
+        usable.append(row)
+        seen.append((picture.mode, picture.size))
     if not usable:
         raise InputError(f"there is no usable image in {len(rows)} rows")
+    seen += _headers(source, column, {*range(len(source))} - {*rows})
     return usable, skipped, kind_of(seen, (side, side) if side else None, key="side")
+
+
+def _headers(source: Any, column: str, rows: Collection[int]) -> Iterator[Header]:  # noqa: ANN401
+    """What the images of the other split are, as far as they can be read; nothing is decoded."""
+    if not rows:
+        return
+    from PIL.Image import DecompressionBombError
+
+    stored = source.cast_column(column, replace(source.features[column], decode=False))
+    for row in sorted(rows):
+        file = stored[row][column]
+        with suppress(OSError, ValueError, SyntaxError, TypeError, DecompressionBombError):
+            yield read_header(file["bytes"] or Path(file["path"]).read_bytes())
