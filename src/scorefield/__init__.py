@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from scorefield.core.ode import DormandPrince, FixedSteps
     from scorefield.core.oracles import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
     from scorefield.core.parameterizations import EDM, X0, Noise, Score, V, Velocity
-    from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
+    from scorefield.core.schedule import Schedule
+    from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
     from scorefield.core.sde import ForwardSDE, ReverseSDE
     from scorefield.core.times import (
         ImportanceTimes,
@@ -123,7 +124,8 @@ _HOMES = {
     "core.ode": "DormandPrince FixedSteps",
     "core.oracles": "EmpiricalDenoiser GaussianDenoiser MixtureDenoiser",
     "core.parameterizations": "EDM Noise Score V Velocity X0",
-    "core.schedules": "Cosine Flow Schedule SubVP TutorialVE VE VP",
+    "core.schedule": "Schedule",
+    "core.schedules": "Cosine Flow SubVP TutorialVE VE VP",
     "core.sde": "ForwardSDE ReverseSDE",
     "core.times": "ImportanceTimes KnotTimes LogNormalTimes LogitNormalTimes UniformLogSNRTimes "
     "UniformTimes",

@@ -8,7 +8,8 @@ import torch
 from scipy.integrate import solve_ivp
 
 from scorefield.core.ddpm import DDPM, LinearBetas
-from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
 from scorefield.errors import InputError
 
 INSIDE = torch.linspace(0.01, 0.99, 25, dtype=torch.float64)

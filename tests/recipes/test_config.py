@@ -7,7 +7,8 @@ import pytest
 
 from scorefield.core.ddpm import DDPM, CosineBetas, GivenBetas
 from scorefield.core.objective import Objective
-from scorefield.core.schedules import VE, VP, Schedule, SubVP
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP, SubVP
 from scorefield.core.times import LogNormalTimes
 from scorefield.data.base import DataSpec
 from scorefield.data.toy import Moons

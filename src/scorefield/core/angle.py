@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 
 
 def log_angle(schedule: Schedule, t: Tensor | float) -> Tensor:

@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 
 

@@ -15,7 +15,7 @@ from scorefield.core.broadcast import expand
 from scorefield.core.marginal import Marginal
 from scorefield.core.moments import Moments
 from scorefield.core.parameterizations import Parameterization
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.marginal import Marginal
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 
 

@@ -22,7 +22,7 @@ from scorefield.core.angle import angular_slope, log_angle, radius, time_at
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.ode import DormandPrince, Progress, Slope, Solver, root_mean_square
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 
 Prior = Callable[[Tensor], Tensor]

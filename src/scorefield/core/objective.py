@@ -13,7 +13,7 @@ from torch import Tensor
 from scorefield.core.couplings import Coupling, Independent
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.losses import L2, Loss
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.core.times import Times, UniformTimes
 from scorefield.core.weightings import Unit, Weighting
 from scorefield.errors import InputError

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.moments import Moments, moments_of
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 
 SINGULAR = "data with a singular covariance have"

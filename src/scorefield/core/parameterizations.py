@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 
 # log(σ/α)/4 below this is cut off: σ/α = e⁻²⁰ tells a network nothing more.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser, noise_from
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.levels import Levels
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.core.sde import transition
 from scorefield.errors import InputError
 

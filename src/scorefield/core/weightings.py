@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.parameterizations import Parameterization
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 
 

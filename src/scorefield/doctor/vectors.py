@@ -6,7 +6,8 @@ import math
 
 from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM
-from scorefield.core.schedules import VE, VP, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP
 from scorefield.core.times import UniformTimes
 from scorefield.data.base import Dataset
 from scorefield.doctor.choices import Choice, batch_for, furthest, rounded_up, short

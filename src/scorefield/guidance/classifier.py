@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser
-from scorefield.core.schedules import as_time
+from scorefield.core.schedule import as_time
 from scorefield.errors import InputError
 
 

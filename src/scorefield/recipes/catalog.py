@@ -6,7 +6,16 @@ contract tests follow from it.
 
 from __future__ import annotations
 
-from scorefield.core import couplings, ddpm, losses, parameterizations, schedules, times, weightings
+from scorefield.core import (
+    couplings,
+    ddpm,
+    losses,
+    parameterizations,
+    schedule,
+    schedules,
+    times,
+    weightings,
+)
 from scorefield.data import arrays as data_arrays
 from scorefield.data import base as data_base
 from scorefield.data import cifar, digits, folder, hub, idx_sets, mnist, table, toy, toy_modes
@@ -30,7 +39,7 @@ from scorefield.samplers import (
     stochastic,
 )
 
-SCHEDULES: dict[str, type[schedules.Schedule]] = {
+SCHEDULES: dict[str, type[schedule.Schedule]] = {
     "vp": schedules.VP,
     "subvp": schedules.SubVP,
     "ve": schedules.VE,
@@ -155,7 +164,7 @@ DATASETS: dict[str, type[data_base.Dataset]] = {
 
 # An interface, what it is called in an error, and the kinds of it.
 CATALOG: dict[type, tuple[str, dict[str, type]]] = {
-    schedules.Schedule: ("schedule", dict(SCHEDULES)),
+    schedule.Schedule: ("schedule", dict(SCHEDULES)),
     ddpm.Betas: ("betas", dict(BETAS)),
     parameterizations.Parameterization: ("parameterization", dict(PARAMETERIZATIONS)),
     times.Times: ("times", dict(TIMES)),

@@ -10,7 +10,8 @@ from scorefield.core.marginal import Marginal
 from scorefield.core.moments import Moments, white_moments
 from scorefield.core.objective import Objective
 from scorefield.core.parameterizations import EDM, Parameterization
-from scorefield.core.schedules import VP, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VP
 from scorefield.data.augmentation import Augmentation
 from scorefield.data.base import Dataset, DataSpec
 from scorefield.errors import InputError

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformLogSNR
 from scorefield.samplers.linear import half_log_snr, noise_to_signal

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand, rows
 from scorefield.core.ode import Ending, Unfinished, check_ending
-from scorefield.core.schedules import LOG_SNR_FLOOR, Schedule
+from scorefield.core.schedule import LOG_SNR_FLOOR, Schedule
 from scorefield.core.sde import reverse_drift
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.base import OneStep, posterior_step
 from scorefield.samplers.grids import Grid, UniformTime

@@ -20,7 +20,7 @@ from torch import Tensor
 from scorefield.core.broadcast import check_floating, expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.moments import Moments
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.core.sde import transition
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.linear import combined, levels

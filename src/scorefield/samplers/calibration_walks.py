@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 from scorefield.samplers.base import Conditioned
 from scorefield.samplers.gaussian_flow import level

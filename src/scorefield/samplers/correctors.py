@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.exponential import data_step

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformLogSNR
 from scorefield.samplers.linear import Mean, combined, half_log_snr, levels, moved

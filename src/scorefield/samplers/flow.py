@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, OneStep, Sampler, Step
 from scorefield.samplers.grids import Grid, Karras, UniformTime

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.moments import Basis, Moments
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.samplers.linear import levels, noise_to_signal
 from scorefield.samplers.multistep import lagrange
 from scorefield.samplers.quadrature import gauss_legendre

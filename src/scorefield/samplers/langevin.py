@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import noise_from
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformLogSNR

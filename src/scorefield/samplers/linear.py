@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 
 
 def combined(weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.linear import Mean, levels, moved, noise_at
 from scorefield.samplers.noise import Noise

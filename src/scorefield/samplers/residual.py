@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.moments import Moments
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError, unknown
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.gaussian_flow import (

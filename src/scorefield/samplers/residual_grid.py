@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError, unknown
 from scorefield.samplers.gaussian_flow import REACH, level
 from scorefield.samplers.grids import Grid, check_decreasing, check_request

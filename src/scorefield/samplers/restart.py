@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.core.sde import transition
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step

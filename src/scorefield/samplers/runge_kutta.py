@@ -12,7 +12,7 @@ from torch import Tensor
 from scorefield.core.angle import angular_slope, log_angle, radius, time_at
 from scorefield.core.broadcast import expand
 from scorefield.core.ode import DormandPrince, Ending, Unfinished, check_ending
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.noise import Noise

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformLogSNR

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import noise_from
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.core.sde import reverse_drift, transition
 from scorefield.errors import InputError
 from scorefield.samplers.base import Denoise, OneStep, Sampler, Step, posterior_step

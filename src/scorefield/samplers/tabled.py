@@ -12,7 +12,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
 
 Pair = tuple[Tensor, Tensor]
 

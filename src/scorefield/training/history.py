@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.core.times import Times, stretch
 from scorefield.training.state import Part
 

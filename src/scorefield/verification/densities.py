@@ -8,7 +8,8 @@ from functools import partial
 import torch
 
 from scorefield.core.likelihood import log_likelihood
-from scorefield.core.schedules import VP, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VP
 from scorefield.data.base import DataSpec
 from scorefield.models.likelihoods import bits_per_dim
 from scorefield.samplers.noise import unseeded

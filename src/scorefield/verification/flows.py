@@ -10,7 +10,8 @@ from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import EmpiricalDenoiser, MixtureDenoiser
-from scorefield.core.schedules import VE, VP, Flow, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP, Flow
 from scorefield.data.toy import Ramp
 from scorefield.samplers.base import Sampler, sample, trajectory
 from scorefield.samplers.exponential import DPMSolverPP

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
-from scorefield.core.schedules import VE, VP, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP
 from scorefield.core.sde import ReverseSDE
 from scorefield.guidance.cfg import CFG
 from scorefield.guidance.classifier import ClassifierGuidance

@@ -12,7 +12,8 @@ from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.denoisers import Denoiser, NetworkDenoiser
 from scorefield.core.oracles import EmpiricalDenoiser
 from scorefield.core.parameterizations import EDM, Parameterization
-from scorefield.core.schedules import VE, VP, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP
 from scorefield.core.sde import ReverseSDE
 from scorefield.recipes.catalog import PARAMETERIZATIONS
 from scorefield.samplers.ancestral import DDIM, Ancestral

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
-from scorefield.core.schedules import VE, VP, Flow, Schedule, SubVP
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP, Flow, SubVP
 from scorefield.samplers.base import Sampler, trajectory
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
 from scorefield.samplers.noise import Noise, unseeded

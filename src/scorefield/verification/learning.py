@@ -9,7 +9,8 @@ from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
-from scorefield.core.schedules import VE, VP, Flow, Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
+from scorefield.core.schedules import VE, VP, Flow
 from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample, trajectory
 from scorefield.samplers.flow import Euler

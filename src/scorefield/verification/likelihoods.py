@@ -16,7 +16,8 @@ from torch import Tensor
 from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
-from scorefield.core.schedules import VE, VP, Schedule
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP
 from scorefield.samplers.base import posterior_step
 from scorefield.samplers.grids import UniformLogSNR
 from scorefield.verification.claims import Claim, Place

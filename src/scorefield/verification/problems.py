@@ -13,7 +13,8 @@ from torch import Tensor
 from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
-from scorefield.core.schedules import VE, Schedule, as_time
+from scorefield.core.schedule import Schedule, as_time
+from scorefield.core.schedules import VE
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import SAMPLERS, SCHEDULES
 from scorefield.samplers.base import Sampler

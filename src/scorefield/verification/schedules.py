@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.oracles import MixtureDenoiser
-from scorefield.core.schedules import VE, VP, Cosine, Flow, Schedule, SubVP, TutorialVE
+from scorefield.core.schedule import Schedule
+from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP, TutorialVE
 from scorefield.core.sde import ForwardSDE
 from scorefield.verification.claims import Claim, Place
 from scorefield.verification.problems import PATHS, SMOOTH, clock, mixture, states

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.samplers.base import Step

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.samplers.base import Step

@@ -10,7 +10,7 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.moments import Moments
 from scorefield.core.parameterizations import Parameterization
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.training.health.losses import Loss
 
 

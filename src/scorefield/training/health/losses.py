@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.losses import L2
-from scorefield.core.schedules import Schedule
+from scorefield.core.schedule import Schedule
 from scorefield.core.times import Times
 from scorefield.samplers.noise import stream
 
