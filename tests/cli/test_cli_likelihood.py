@@ -9,7 +9,7 @@ from PIL import Image
 
 from scorefield import DormandPrince
 from scorefield.cli.main import main
-from scorefield.models import bits_per_dim, data_of, decoded, likelihoods, load
+from scorefield.models import bits_per_dim, data_of, decoded, levels_of, likelihoods, load
 from scorefield.viz import picture as draw
 
 COARSE = ["--rtol", "0.1", "--atol", "0.1"]
@@ -22,6 +22,7 @@ def test_likelihood_of_images(work, run, digits, strict):
         "3 of train",
         "bits/dim",
         "nats",
+        "of a level is left at t_min; ",
         "probes",
         "halving",
         "evaluations",
@@ -39,6 +40,9 @@ def test_likelihood_of_images(work, run, digits, strict):
     assert done["bits_per_dim"] == pytest.approx(float(bits.mean()), rel=1e-3)
     assert done["bits_error"] == pytest.approx(float(bits.std()) / 3**0.5, rel=1e-2)
     assert done["samples"] == 3
+    alpha, sigma = map(float, model.denoiser.schedule(model.denoiser.schedule.t_min))
+    assert done["noise_left"] == pytest.approx(sigma / alpha * 255 / 2)
+    assert done["noise_bits"] == pytest.approx(levels_of(model.spec).blur(sigma / alpha))
     assert done["probe_error"] > 0
     assert done["solver_error"] > 0
     assert done["seconds_each"] > 0
@@ -59,6 +63,7 @@ def test_likelihood_of_points_has_nats_only(work, run, strict):
     *_, last = run("likelihood", "points", "-n", "20", "--json")
     done = strict(last)
     assert done["bits_per_dim"] is None
+    assert done["noise_left"] is None
     assert done["probe_error"] == 0  # two numbers: the exact trace
     assert done["split"] == "test"
     text = "\n".join(run("likelihood", "points", "-n", "1"))

@@ -87,6 +87,7 @@ def likelihood(
         "split": split,
         "samples": len(x),
         **_measured(model, parts),
+        **_left(model, dequantisation),
         "solver_error": solver_error,
         "evaluations": max(part.evaluations for part in parts),
         "seconds_each": round(seconds / len(x), 4),
@@ -125,6 +126,20 @@ def _measured(model: Model, parts: list[LogLikelihood]) -> dict[str, Any]:
     return facts
 
 
+def _left(model: Model, dequantisation: str | None) -> dict[str, float | None]:
+    """The noise at t_min in levels, and the most bits that it costs a number."""
+    levels, schedule = levels_of(model.spec), model.denoiser.schedule
+    if levels is None:
+        return {"noise_left": None, "noise_bits": None}
+    alpha, sigma = map(float, schedule(schedule.t_min))
+    noise = sigma / alpha
+    uniform = dequantisation in (None, "uniform")
+    return {
+        "noise_left": noise / levels.spacing,
+        "noise_bits": levels.blur(noise) if uniform else None,
+    }
+
+
 def _solver_error(
     model: Model,
     x: Tensor,
@@ -152,6 +167,10 @@ def _text(facts: dict[str, Any]) -> str:
         bits = f"{facts['bits_per_dim']:.4f}{pm(facts['bits_error'], 4)}"
         rows.append(("bits/dim", f"{bits} (standard error over samples)"))
     rows.append(("nats", f"{facts['nats']:.3f}{pm(facts['nats_error'], 3)} (log-density a sample)"))
+    if facts["noise_left"] is not None:
+        cost = facts["noise_bits"]
+        dear = "" if cost is None else f"; {cost:.2g} bits for a number whose level is sure"
+        rows.append(("noise", f"{facts['noise_left']:.2g} of a level is left at t_min{dear}"))
     known = facts["probe_error"]
     chance = "not known from one probe" if known is None else f"{known:.3g} nats of that mean"
     rows += [
