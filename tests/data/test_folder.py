@@ -85,6 +85,8 @@ def test_splits_are_not_taken_for_classes(tmp_path, save, names):
     ):
         loaded(tmp_path)
     assert loaded(tmp_path, labels="none").label is None
+    asked = loaded(tmp_path, labels="folders").spec.class_names
+    assert asked == tuple(sorted({name.split("/")[0] for name in names}))
 
 
 def test_one_split_without_classes(tmp_path, save):

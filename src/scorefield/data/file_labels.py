@@ -127,13 +127,13 @@ def _check_folders(place: Place, found: list[Sample], *, pair: bool, asked: bool
     used = {_folder(sample.name, pair=pair) for sample in found} - {""}
     inside = (f"{name}/" for name in place.folders if _split(f"{name}/", 0, pair=pair))
     there = {_folder(name, pair=pair) for name in inside} - {""}
-    if not pair and used and {name.lower() for name in used} <= SPLIT_WORDS:
+    if not (pair or asked) and used and {name.lower() for name in used} <= SPLIT_WORDS:
         classes = any(sample.name.count("/") > 1 for sample in found)
         if classes or len(used) > 1:
             raise InputError(
                 f"the sub-folders {' and '.join(sorted(used))} of {place.path} look like splits, not like "
                 f"classes; call two of them train and test, or give one as the data, or say "
-                f"data.labels=none"
+                f"data.labels=none, or data.labels=folders if they are classes"
             )
     if len(used | there) < 2 and not asked:
         return False
