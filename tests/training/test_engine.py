@@ -101,6 +101,17 @@ def test_time_is_the_median_without_the_first(network):
     assert trial.failure == ""
 
 
+@pytest.mark.parametrize(
+    ("waits", "passes"),
+    [([0.03, 0.03, 0.03], 3), ([0.03, 0.03, 0.001, *[0.03] * 8], 11), ([0.03] * 2 + [0] * 9, 11)],
+)
+def test_a_hopeless_way_is_not_timed_to_the_end(network, waits, passes):
+    """Without arithmetic of its own bfloat16 takes a processor ten times as long, for minutes."""
+    left = iter(waits)
+    measured(BF16, network, lambda engine: time.sleep(next(left)), best=0.01)
+    assert len(waits) - len(list(left)) == passes
+
+
 def test_only_the_compiler_may_fail(network):
     def fail(engine):
         raise RuntimeError("out of memory\nand more")

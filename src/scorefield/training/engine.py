@@ -19,6 +19,7 @@ from scorefield.recipes.training import Training
 SHORT_RUN = 30.0  # seconds of training below which measuring does not pay
 COMPILE_PAYS = 120.0  # seconds of training above which compiling may pay
 PASSES = 10  # timed for each way
+HOPELESS = 2.0  # times the best so far: a way is timed no further when two passes took more
 WRONG = 0.5  # of a gradient's norm: bfloat16 alone is off by up to 0.1
 SMALL = 0.01  # of the largest gradient's norm: below, a gradient may be all rounding
 
@@ -41,7 +42,11 @@ class Trial:
 
 
 def measured(
-    engine: Engine, network: Network, run: Callable[[Engine], None], n: int = PASSES
+    engine: Engine,
+    network: Network,
+    run: Callable[[Engine], None],
+    n: int = PASSES,
+    best: float = math.inf,
 ) -> Trial:
     """Time a way to compute.
 
@@ -49,12 +54,13 @@ def measured(
         engine: the way.
         network: what it is applied to, and left so.
         run: one forward and backward pass.
-        n: passes to time after the first; 0 to take the time of the first.
+        n: passes to time after the first, fewer if these are hopeless; 0 to take the time of the first.
+        best: seconds of the best way so far.
     """
-    times = []
+    times: list[float] = []
     try:
         engine.apply(network)
-        for _ in range(n + 1):
+        while len(times) <= n and not _hopeless(times[1:], best):
             times.append(_timed(run, engine))
         failure = disagreement(engine, network, run) if engine.compiled else ""
     except Exception as error:  # a compiler may be missing or fail in any way
@@ -65,6 +71,11 @@ def measured(
         replace(engine, compiled=False).apply(network)
         return Trial(engine, math.inf, 0.0, failure)
     return Trial(engine, statistics.median(times[1:] or times), times[0])
+
+
+def _hopeless(times: Sequence[float], best: float) -> bool:
+    """Whether two passes or more all say that a way is much slower than another."""
+    return len(times) > 1 and min(times) > HOPELESS * best
 
 
 def in_turns(
@@ -187,7 +198,7 @@ def trials(
     yield best
     if remaining(best.seconds) > SHORT_RUN and training.precision == "auto":
         for engine in [replace(first, channels_last=False), replace(first, precision="bf16")]:
-            trial = agreed(measured(engine, network, run))
+            trial = agreed(measured(engine, network, run, best=best.seconds))
             best = min(best, trial, key=lambda t: t.seconds)
             yield trial
     pays = training.compile == "auto" and remaining(best.seconds) > COMPILE_PAYS
