@@ -56,7 +56,7 @@ def test_what_numbers_tell_by_themselves_needs_no_training(here, run, digits, st
     *_, last = run("likelihood", "r", "--split", "train", "-n", "4", "--json")
     assert strict(last)["bits_per_dim"] == pytest.approx(8, abs=0.05)
     (row,) = [line for line in run("show", "r") if "marginal" in line]
-    assert "16 pieces, the heaviest with" in row
+    assert "32 pieces, the heaviest with" in row
 
 
 def test_likelihood_of_points_has_nats_only(work, run, strict):
