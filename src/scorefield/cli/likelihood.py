@@ -133,11 +133,9 @@ def _left(model: Model, dequantisation: str | None) -> dict[str, float | None]:
         return {"noise_left": None, "noise_bits": None}
     alpha, sigma = map(float, schedule(schedule.t_min))
     noise = sigma / alpha
-    uniform = dequantisation in (None, "uniform")
-    return {
-        "noise_left": noise / levels.spacing,
-        "noise_bits": levels.blur(noise) if uniform else None,
-    }
+    # A variational bound does not pay for it: see `data_log_likelihood`.
+    bits = None if dequantisation == "variational" else levels.blur(noise)
+    return {"noise_left": noise / levels.spacing, "noise_bits": bits}
 
 
 def _solver_error(
