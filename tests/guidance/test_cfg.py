@@ -6,7 +6,7 @@ import torch
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.moments import Moments, PrincipalBasis
 from scorefield.core.oracles import GaussianDenoiser
-from scorefield.core.schedules import VE, VP
+from scorefield.core.schedules import VE, VP, Cosine
 from scorefield.errors import InputError
 from scorefield.guidance.cfg import CFG
 from scorefield.samplers.base import sample
@@ -90,3 +90,38 @@ def test_no_guidance_has_the_moments_of_all_data(labelled):
     led = CFG(denoiser, 2).moments.given(label)
     assert led.variances[led.row].flatten().tolist() == [1.0, 2.0, 3.0]
     assert led.mean[led.row].flatten().tolist() == [-1.0, 1.0, 0.0]
+
+
+def test_below_the_least_noise_level_the_conditional_denoiser_is_alone_and_asked_once(two, normal):
+    x, label = normal(5, 1), torch.zeros(5, dtype=torch.int64)
+    alpha, sigma = two.schedule(T)
+    level = float(sigma / alpha)
+    for least, led in ((0.99 * level, True), (1.01 * level, False)):
+        two.asked.clear()
+        found = CFG(two, 3.0, least)(x, T, label=label)
+        assert torch.equal(found, (CFG(two, 3.0) if led else CFG(two, 1.0))(x, T, label=label))
+        assert len(two.asked) == (2 if led else 1) * 2
+
+
+def test_samples_at_times_of_their_own_are_led_by_their_own_levels(two, normal):
+    x, label = normal(2, 1), torch.zeros(2, dtype=torch.int64)
+    t = torch.tensor([0.1, 0.9], dtype=torch.float64)
+    levels = [float(sigma / alpha) for alpha, sigma in map(two.schedule, t)]
+    found = CFG(two, 3.0, sum(levels) / 2)(x, t, label=label)
+    assert torch.equal(found[0], two.cond(x, t)[0])
+    assert torch.equal(found[1], CFG(two, 3.0)(x, t, label=label)[1])
+
+
+def test_a_level_where_no_signal_is_left_is_above_every_other(normal):
+    """σ/α is infinite at t = 1 of the cosine path, and guidance counts."""
+    two = Two(Cosine(), 2.0, 0.5)
+    x, label = normal(3, 1), torch.zeros(3, dtype=torch.int64)
+    one = torch.ones((), dtype=torch.float64)
+    expected = CFG(two, 3.0)(x, one, label=label)
+    assert torch.equal(CFG(two, 3.0, 1e6)(x, one, label=label), expected)
+
+
+@pytest.mark.parametrize("least", [-1.0, float("nan"), float("inf")])
+def test_a_least_noise_level_must_be_one(two, least):
+    with pytest.raises(InputError, match=f"least must be at least 0 and finite, got {least}"):
+        CFG(two, 3.0, least)
