@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scorefield import load, sample
+from scorefield import CFG, GaussianResidual, calibrate, load, sample
 from scorefield.cli.main import main
 from scorefield.recipes import read_sampling
 
@@ -23,6 +23,21 @@ def test_sample_draws_by_the_file_that_it_writes(work, run, folder, strict):
     expected = model.drawn_by(found).sample(2)
     key = "images" if folder == "images" else "samples"
     assert np.array_equal(np.load("few.npz")[key], model.spec.to_arrays(expected))
+
+
+def test_guidance_ends_where_it_is_asked_to(work, run):
+    """The file says so, and its numbers are for a model that is led so far and a teacher all the way."""
+    words = ["--guidance", "2", "--guidance-least", "1"]
+    run("calibrate", "images", "--steps", "3", "-n", "8", *words, "-o", "found.yaml")
+    found, model = read_sampling(work / "found.yaml"), load("images", precision="fp32")
+    assert (found.guidance, found.guidance_least) == (2.0, 1.0)
+    brief, whole = CFG(model.denoiser, 2.0, least=1.0), CFG(model.denoiser, 2.0)
+    way, x, label = GaussianResidual.for_networks(), model.noise(8, 0), model.labels(8)
+    *_, last = calibrate(brief, x, 3, way, teacher=whole, label=label)
+    assert found.sampler == last.sampler
+    expected = sample(brief, x[:2], found.sampler, 3, label=label[:2])
+    run("sample", "images", "--sampler", "found.yaml", "-n", "2", "-o", "few.npz")
+    assert np.array_equal(np.load("few.npz")["images"], model.spec.to_arrays(expected))
 
 
 def test_the_file_lies_beside_the_model_and_the_words_name_it(work, run):
@@ -57,6 +72,11 @@ def test_its_error_is_that_of_the_sampler_in_the_file(work, run, strict):
         (["images", "--label", "77"], "label must lie in 0 to"),
         (["points", "-o", "points"], "cannot write a file points: there is a folder"),
         (["points", "-o", "found.txt"], "cannot write 'found.txt'; the ending is .yaml"),
+        (["points", "--guidance-least", "1"], "--guidance-least 1 needs guidance"),
+        (
+            ["images", "--guidance", "2", "--guidance-least", "-1"],
+            "must be at least 0 and finite, got -1",
+        ),
         (["nowhere"], "no model at nowhere"),
     ],
 )

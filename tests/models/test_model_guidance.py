@@ -11,7 +11,7 @@ from scorefield.data.base import DataSpec
 from scorefield.errors import InputError
 from scorefield.guidance.cfg import CFG
 from scorefield.models import Model, load, save
-from scorefield.recipes import find_recipe
+from scorefield.recipes import Sampling, find_recipe
 from scorefield.samplers.base import sample
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.noise import seeded
@@ -67,6 +67,24 @@ def test_the_recipe_leads_unless_asked_otherwise(images, tmp_path):
     assert load(tmp_path).recipe.sampling.guidance == 2.0
 
 
+def test_the_recipe_says_where_guidance_ends(images, tmp_path):
+    """A level above every other leaves the conditional model, one below every other changes nothing."""
+    asked = {"sampler": Heun(), "steps": 4}
+    for least, alike in ((1e9, 1.0), (1e-9, 2.0)):
+        always = images.drawn_by(Sampling(guidance=2.0, guidance_least=least))
+        assert torch.equal(always.sample(3, **asked), images.sample(3, guidance=alike, **asked))
+    level = 1.0
+    always = images.drawn_by(Sampling(guidance=2.0, guidance_least=level))
+    expected = CFG(images.denoiser, 2.0, least=level)
+    found = always.sample(3, seed=2, **asked)
+    noise, shape = seeded(2, range(3)), (3, *images.spec.shape)
+    direct = sample(expected, shape, Heun(), 4, noise=noise, label=images.labels(3))
+    assert torch.equal(found, direct)
+    assert not torch.equal(found, images.sample(3, seed=2, guidance=2.0, **asked))
+    save(tmp_path / "model.safetensors", always)
+    assert load(tmp_path).recipe.sampling.guidance_least == level
+
+
 def _undropped(recipe):
     return replace(recipe, objective=replace(recipe.objective, drop=0.0))
 
@@ -93,3 +111,9 @@ def test_guidance_is_a_finite_number():
     for word in ("inf", "nan"):
         with pytest.raises(InputError, match=f"guidance must be a finite number, got {word}"):
             find_recipe("mnist", [f"sampling.guidance={word}"])
+
+
+@pytest.mark.parametrize("word", ["-1", "inf", "nan"])
+def test_a_least_noise_level_is_one(word):
+    with pytest.raises(InputError, match="guidance_least must be at least 0 and finite, got"):
+        find_recipe("mnist", [f"sampling.guidance_least={word}"])

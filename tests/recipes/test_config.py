@@ -42,6 +42,7 @@ def test_objects_are_plain_and_say_their_kind():
         },
         "steps": 18,
         "guidance": None,
+        "guidance_least": 0.0,
     }
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from scipy.linalg import lstsq
 
+from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedules import VE, VP
 from scorefield.errors import InputError
+from scorefield.guidance.cfg import CFG
 from scorefield.samplers.base import Conditioned, sample
 from scorefield.samplers.calibration import calibrate
 from scorefield.samplers.calibration_walks import Walks, distances
@@ -109,6 +111,34 @@ def test_states_go_in_parts_with_their_conditions(line):
     *_, whole = calibrate(data, x[:20], 3)
     *_, parts = calibrate(data, x[:20], 3, batch=7)
     assert parts.error == pytest.approx(whole.error, rel=1e-3)
+
+
+class Labelled(Denoiser):
+    """One part of three for label 0, and all of them without a label."""
+
+    def __init__(self, data):
+        super().__init__(data.schedule, data.moments)
+        spread = data.variances[0].reshape(1, 1, 1)
+        self.free, self.part = data, MixtureDenoiser(VP(), torch.ones(1), data.means[2:], spread)
+
+    def forward(self, x, t, label):
+        return torch.where(label[:, None] < 0, self.free(x, t), self.part(x, t))
+
+
+def test_weights_make_good_what_a_teacher_has_and_the_model_lacks(line):
+    """Guidance of 2 everywhere, by a model that has it above σ/α = 0.5 only, on noise not seen before."""
+    data, x, _ = line
+    both, label = Labelled(data), torch.zeros(len(x), dtype=torch.int64)
+    whole, above = CFG(both, 2.0), CFG(both, 2.0, least=0.5)
+    ends = sample(whole, x, Heun(UniformLogSNR()), 800, label=label)
+
+    def error(sampler):
+        got = sample(above, x[100:], sampler, 5, label=label[100:])
+        return float((got - ends[100:]).abs().mean())
+
+    *_, own = calibrate(above, x[:100], 5, label=label[:100])
+    *_, taught = calibrate(above, x[:100], 5, teacher=whole, label=label[:100])
+    assert error(taught.sampler) < error(own.sampler) / 5
 
 
 @pytest.mark.parametrize("seed", range(4))

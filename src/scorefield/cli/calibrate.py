@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scorefield import GaussianResidual, calibrate, load
+from scorefield import GaussianResidual, InputError, Model, Sampling, calibrate, load
 from scorefield.atomic import check_file
 from scorefield.cli.evaluate import folder_of, which
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
-from scorefield.recipes import Sampling, write_sampling
+from scorefield.recipes import write_sampling
 
 
 def calibrate_run(
@@ -21,6 +22,7 @@ def calibrate_run(
     out: Out | None = None,
     n: Number = 256,
     guidance: float | None = None,
+    guidance_least: float | None = None,
     seed: Whole = 0,
     label: Whole | None = None,
     device: str = "cpu",
@@ -42,6 +44,9 @@ def calibrate_run(
     guidance
         Classifier-free guidance: 0 is the unconditional model, 1 the conditional one, more leans on the
         label; the model's own if not given.
+    guidance_least
+        σ/α below which the network is asked with the label only, which is half the work; what guidance
+        would have added there is made good by the weights. The model's own if not given.
     seed
         Seed of their noise.
     label
@@ -61,13 +66,14 @@ def calibrate_run(
     labels = model.labels(n, label)
     cond: dict[str, Any] = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)
+    way = _way(model, guidance, guidance_least)
+    led, whole = (model.guided(way.guidance, least) for least in (way.guidance_least, 0.0))
     sampler = GaussianResidual.for_networks("denoise" if model.spec.is_image else "integrate")
     with bar(f"calibrating {run}", as_json=as_json) as advance:
-        search = calibrate(model.guided(guidance), x, steps, sampler, batch=model.batch, **cond)
+        search = calibrate(led, x, steps, sampler, batch=model.batch, teacher=whole, **cond)
         for found in search:
             advance(found.share, f"error {found.error:.3g}, {found.before:.3g} before")
-    strength = model.sampling.guidance if guidance is None else guidance
-    write_sampling(out, Sampling(sampler=found.sampler, steps=steps, guidance=strength))
+    write_sampling(out, replace(way, sampler=found.sampler, steps=steps))
     words = f"{run} --weights raw" if weights == "raw" else run
     say(
         f"error {found.error:.4g} on noise that only chose between rounds, {found.before:.4g} by the rule\n"
@@ -78,3 +84,16 @@ def calibrate_run(
         before=found.before,
         out=str(out),
     )
+
+
+def _way(model: Model, guidance: float | None, least: float | None) -> Sampling:
+    """The model's own sampling with the guidance that was asked for."""
+    own = model.sampling
+    way = own if guidance is None else replace(own, guidance=guidance)
+    if least is None:
+        return way
+    if way.guidance is None:
+        raise InputError(
+            f"--guidance-least {least:g} needs guidance, and the model is drawn without; --guidance sets it"
+        )
+    return replace(way, guidance_least=least)

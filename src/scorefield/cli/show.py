@@ -108,6 +108,8 @@ def _text(facts: dict[str, Any]) -> str:
 def _sampling(sampling: dict[str, Any]) -> str:
     """How samples are drawn, in words."""
     led = "" if sampling["guidance"] is None else f", guidance {sampling['guidance']:g}"
+    if led and sampling["guidance_least"] > 0:
+        led += f" from σ/α = {sampling['guidance_least']:g} on"
     return f"{_brief(sampling['sampler'])}, {sampling['steps']} steps{led}"
 
 

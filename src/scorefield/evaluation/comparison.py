@@ -19,7 +19,7 @@ ALIKE = {
     ("features", "hash"): "hash of the features",
     ("label",): "label asked for",
 }
-SETTINGS = ("sampler", "steps", "guidance", "seed")  # shown where they differ
+SETTINGS = ("sampler", "steps", "guidance", "guidance_least", "seed")  # shown where they differ
 
 
 def compared(results: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -99,12 +99,13 @@ class Model:
             return self
         return replace(self, computing=Computing(self.computing.precision, wanted))
 
-    def guided(self, guidance: float | None = None) -> Denoiser:
+    def guided(self, guidance: float | None = None, least: float | None = None) -> Denoiser:
         """The denoiser that samples are drawn with: the model's own, or classifier-free guidance of it.
 
         Arguments:
             guidance: w, 0 for the unconditional model and 1 for the conditional one; the recipe's if
                 not given.
+            least: σ/α below which w is 1; the recipe's if not given.
 
         Raises:
             InputError: for guidance of a model without labels, or one that was trained with a label
@@ -115,7 +116,9 @@ class Model:
         if guidance is None:
             return self._drawing
         self.recipe.check_guidance(self.spec)
-        return CFG(self._drawing, guidance)
+        return CFG(
+            self._drawing, guidance, self.sampling.guidance_least if least is None else least
+        )
 
     def sample(
         self,
@@ -273,6 +276,7 @@ class Model:
             sampler=sampler or own.sampler,
             steps=own.steps if steps is None else steps,
             guidance=own.guidance if guidance is None else guidance,
+            guidance_least=own.guidance_least,
         )
 
     def _walk(

@@ -45,6 +45,7 @@ def calibrate(
     sampler: GaussianResidual | None = None,
     *,
     batch: int | None = None,
+    teacher: Denoiser | None = None,
     **cond: Tensor | None,
 ) -> Iterator[Calibration]:
     """Search for the noise levels and the weights of the estimates that a model is best sampled with.
@@ -65,6 +66,9 @@ def calibrate(
         steps: evaluations of the denoiser to calibrate for; at least 2.
         sampler: what else to keep, such as its order; the default if not given.
         batch: how many states the denoiser is asked for at once; all if not given.
+        teacher: the model whose long walks are to be met, where it is not the same: with `CFG` of a least
+            noise level as the model and of none as the teacher, the weights make good what guidance would
+            have added below it, and steps there take one evaluation of the network in place of two.
         cond: conditions by name, such as ``label`` of shape (B,).
 
     Raises:
@@ -79,8 +83,10 @@ def calibrate(
         raise InputError(f"steps must be at least 2, got {steps}")
     if denoiser.moments is None:
         raise InputError("a calibration needs the mean and covariance of the data")
-    parts = denoiser if batch is None else _InParts(denoiser, batch)
-    return _search(parts, x, steps, sampler or GaussianResidual(), cond)
+    asked, taught = (
+        each if batch is None else _InParts(each, batch) for each in (denoiser, teacher or denoiser)
+    )
+    return _search(asked, taught, x, steps, sampler or GaussianResidual(), cond)
 
 
 class _InParts(Denoiser):
@@ -98,13 +104,14 @@ class _InParts(Denoiser):
 
 def _search(
     denoiser: Denoiser,
+    teacher: Denoiser,
     x: Tensor,
     steps: int,
     sampler: GaussianResidual,
     cond: dict[str, Any],
 ) -> Iterator[Calibration]:
-    teacher = replace(sampler, grid=ResidualGrid(rule=sampler.rule), offset=None, weights=())
-    ends = sample(denoiser, x, teacher, TEACHER, **cond)
+    long = replace(sampler, grid=ResidualGrid(rule=sampler.rule), offset=None, weights=())
+    ends = sample(teacher, x, long, TEACHER, **cond)
     # The last ones, not every fourth: where classes take turns those would be of some classes only.
     judging = torch.arange(len(x)) >= len(x) - max(len(x) // JUDGES, 1)
     leading, unseen = _chosen(cond, ~judging), _chosen(cond, judging)

@@ -70,7 +70,7 @@ def tune(
         purse = Purse(seconds=RACE * purse.seconds).after(time.monotonic() - begin)
 
     def draw(sampling: Sampling, first: int, count: int) -> Tensor:
-        return plain.sample(count, **vars(sampling), first=first, seed=seed)
+        return plain.drawn_by(sampling).sample(count, first=first, seed=seed)
 
     return race(offered, stays, draw, judge, purse)
 
