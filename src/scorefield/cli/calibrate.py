@@ -11,6 +11,7 @@ from scorefield.atomic import check_file
 from scorefield.cli.evaluate import folder_of, which
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
 from scorefield.cli.output import bar, say
+from scorefield.cli.sample import chosen_sampling
 from scorefield.recipes import write_sampling
 
 
@@ -67,7 +68,8 @@ def calibrate_run(
     cond: dict[str, Any] = {} if labels is None else {"label": labels}
     x = model.noise(n, seed).to(device)
     way = _way(model, guidance, guidance_least)
-    led, whole = (model.guided(way.guidance, least) for least in (way.guidance_least, 0.0))
+    led = model.drawn_by(way).guided()
+    whole = model.drawn_by(replace(way, guidance_least=0.0)).guided()
     sampler = GaussianResidual.for_networks("denoise" if model.spec.is_image else "integrate")
     with bar(f"calibrating {run}", as_json=as_json) as advance:
         search = calibrate(led, x, steps, sampler, batch=model.batch, teacher=whole, **cond)
@@ -88,12 +90,10 @@ def calibrate_run(
 
 def _way(model: Model, guidance: float | None, least: float | None) -> Sampling:
     """The model's own sampling with the guidance that was asked for."""
-    own = model.sampling
-    way = own if guidance is None else replace(own, guidance=guidance)
-    if least is None:
-        return way
-    if way.guidance is None:
+    words = [] if least is None else [f"guidance_least={least}"]
+    way = chosen_sampling(model, None, None, words, guidance)
+    if words and way.guidance is None:
         raise InputError(
             f"--guidance-least {least:g} needs guidance, and the model is drawn without; --guidance sets it"
         )
-    return replace(way, guidance_least=least)
+    return way

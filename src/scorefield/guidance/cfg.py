@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import rows
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.objective import NULL_LABEL
 from scorefield.core.schedule import as_time
@@ -52,23 +51,16 @@ class CFG(Denoiser):
         if label is None or self.scale == 1:
             plain: Tensor = self.denoiser(x, t, **cond)
             return plain
-        if self.least == 0:
-            return self._guided(x, t, cond)
-        alpha, sigma = self.schedule(as_time(t))
-        counts = sigma >= self.least * alpha
-        if bool(counts.all()):
-            return self._guided(x, t, cond)
-        led: Tensor = self.denoiser(x, t, **cond)
-        if not bool(counts.any()):
-            return led
-        # Samples at times of their own, some above the level and some below.
-        return torch.where(rows(counts.to(x.device), x), self._guided(x, t, cond), led)
-
-    def _guided(self, x: Tensor, t: Tensor, cond: dict[str, Tensor | None]) -> Tensor:
-        label = cond["label"]
-        assert label is not None  # without one there is nothing to lean on
-        free: Tensor = self.denoiser(x, t, **cond | {"label": torch.full_like(label, NULL_LABEL)})
+        null = torch.full_like(label, NULL_LABEL)
+        if self.least > 0:
+            alpha, sigma = self.schedule(as_time(t))
+            counts = (sigma >= self.least * alpha).to(label.device)
+            if not bool(counts.any()):
+                led: Tensor = self.denoiser(x, t, **cond)
+                return led
+            null = torch.where(counts, null, label)  # a sample below the level keeps its label
+        free: Tensor = self.denoiser(x, t, **cond | {"label": null})
         if self.scale == 0:
             return free
-        led: Tensor = self.denoiser(x, t, **cond)
+        led = self.denoiser(x, t, **cond)
         return free + self.scale * (led - free)

@@ -99,13 +99,12 @@ class Model:
             return self
         return replace(self, computing=Computing(self.computing.precision, wanted))
 
-    def guided(self, guidance: float | None = None, least: float | None = None) -> Denoiser:
+    def guided(self, guidance: float | None = None) -> Denoiser:
         """The denoiser that samples are drawn with: the model's own, or classifier-free guidance of it.
 
         Arguments:
             guidance: w, 0 for the unconditional model and 1 for the conditional one; the recipe's if
                 not given.
-            least: σ/α below which w is 1; the recipe's if not given.
 
         Raises:
             InputError: for guidance of a model without labels, or one that was trained with a label
@@ -116,9 +115,7 @@ class Model:
         if guidance is None:
             return self._drawing
         self.recipe.check_guidance(self.spec)
-        return CFG(
-            self._drawing, guidance, self.sampling.guidance_least if least is None else least
-        )
+        return CFG(self._drawing, guidance, self.sampling.guidance_least)
 
     def sample(
         self,
@@ -272,11 +269,11 @@ class Model:
     ) -> Sampling:
         """The recipe's sampling with what was asked for in its place."""
         own = self.sampling
-        return Sampling(
+        return replace(
+            own,
             sampler=sampler or own.sampler,
             steps=own.steps if steps is None else steps,
             guidance=own.guidance if guidance is None else guidance,
-            guidance_least=own.guidance_least,
         )
 
     def _walk(
