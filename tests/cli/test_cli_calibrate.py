@@ -17,6 +17,7 @@ def test_sample_draws_by_the_file_that_it_writes(work, run, folder, strict):
     found = read_sampling(work / "found.yaml")
     assert found.steps == 3
     assert found.sampler.final == ("denoise" if folder == "images" else "integrate")
+    assert found.sampler.bound == (1.0 if folder == "images" else None)
     run("sample", folder, "--sampler", "found.yaml", "-n", "2", "-o", "few.npz")
     model = load(folder)
     assert found.guidance == model.sampling.guidance
@@ -32,7 +33,8 @@ def test_guidance_ends_where_it_is_asked_to(work, run):
     found, model = read_sampling(work / "found.yaml"), load("images", precision="fp32")
     assert (found.guidance, found.guidance_least) == (2.0, 1.0)
     brief, whole = CFG(model.denoiser, 2.0, least=1.0), CFG(model.denoiser, 2.0)
-    way, x, label = GaussianResidual.for_networks(), model.noise(8, 0), model.labels(8)
+    way = GaussianResidual.for_networks(bound=1.0)
+    x, label = model.noise(8, 0), model.labels(8)
     *_, last = calibrate(brief, x, 3, way, teacher=whole, label=label)
     assert found.sampler == last.sampler
     expected = sample(brief, x[:2], found.sampler, 3, label=label[:2])

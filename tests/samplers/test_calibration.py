@@ -207,10 +207,11 @@ def test_before_is_the_error_of_the_sampler_as_it_came(line):
     assert last.before == pytest.approx(float(apart))
 
 
-@pytest.fixture(params=["integrate", "denoise"])
+@pytest.fixture(params=[("integrate", None), ("denoise", None), ("denoise", 1.0)])
 def walks(line, request):
     data, x, end = line
-    sampler = GaussianResidual(final=request.param)
+    final, bound = request.param
+    sampler = GaussianResidual(final=final, bound=bound)
     return Walks(Conditioned(data, {}), x[:30], end[:30], sampler, 4)
 
 
@@ -250,7 +251,9 @@ def test_a_step_solves_the_damped_and_weighed_least_squares(line, walks, monkeyp
     scale = 0.2 * line[0].moments.sigma_data
     root = (np.square(apart).mean(1) + scale**2) ** -0.25
     slopes = (columns.flatten(2).numpy() * root[:, None]).reshape(len(columns), -1).T
-    damped = np.vstack([slopes, np.diag(np.sqrt(5.0 * np.square(slopes).sum(0)))])
+    square = np.square(slopes).sum(0)
+    # The second term holds those that do next to nothing where they are.
+    damped = np.vstack([slopes, np.diag(np.sqrt(5.0 * (square + 1e-12 * square.max())))])
     aim = np.concatenate([-(apart * root[:, None]).ravel(), np.zeros(len(columns))])
     step, *_ = lstsq(damped, aim)
     assert np.allclose((found.theta - here.theta)[walks.free], step, rtol=1e-4, atol=1e-6)

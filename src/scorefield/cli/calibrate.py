@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scorefield import GaussianResidual, InputError, Model, Sampling, calibrate, load
+from scorefield import DataSpec, GaussianResidual, InputError, Model, Sampling, calibrate, load
 from scorefield.atomic import check_file
 from scorefield.cli.evaluate import folder_of, which
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
@@ -70,7 +70,7 @@ def calibrate_run(
     way = _way(model, guidance, guidance_least)
     led = model.drawn_by(way).guided()
     whole = model.drawn_by(replace(way, guidance_least=0.0)).guided()
-    sampler = GaussianResidual.for_networks("denoise" if model.spec.is_image else "integrate")
+    sampler = _sampler(model.spec)
     with bar(f"calibrating {run}", as_json=as_json) as advance:
         search = calibrate(led, x, steps, sampler, batch=model.batch, teacher=whole, **cond)
         for found in search:
@@ -86,6 +86,14 @@ def calibrate_run(
         before=found.before,
         out=str(out),
     )
+
+
+def _sampler(spec: DataSpec) -> GaussianResidual:
+    """What is calibrated for data of this kind, with their bound if it is known and even."""
+    if not spec.is_image:
+        return GaussianResidual.for_networks("integrate")
+    even = spec.low is not None and spec.high == -spec.low
+    return GaussianResidual.for_networks("denoise", spec.high if even else None)
 
 
 def _way(model: Model, guidance: float | None, least: float | None) -> Sampling:

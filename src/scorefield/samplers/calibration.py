@@ -53,18 +53,19 @@ def calibrate(
         minimize Σ √(d² + δ²),   d² = |x₀(θ) - x₀|²/D,   δ = σ_data/5
         θ ← θ - (JᵀJ + λ diag JᵀJ)⁻¹ Jᵀr,   r = (x₀(θ) - x₀)/(d² + δ²)^¼,   J = ∂r/∂θ with that weight held
 
-    θ are log u_i and the sampler's ``weights``, and begin at the rule's levels or near, and at no weights;
-    x₀ are the ends of a long walk. Distances beyond δ count singly, not by their squares, lest the few
-    samples that end in another mode rule. J is found by differences, each walk taken up where its parameter
-    comes in: the denoiser must be right to 1e-4 of its values, as in float32 and neither in bfloat16 nor in
-    TF32. The first three quarters of the samples lead; by the others the best round is kept, or else the
-    sampler as it came.
+    θ are log u_i, the sampler's ``weights`` and, if it has a ``bound``, its ``spreads``; they begin at the
+    rule's levels or near, and at no weights. x₀ are the ends of a long walk. Distances beyond δ count
+    singly, not by their squares, lest the few samples that end in another mode rule. J is found by
+    differences, each walk taken up where its parameter comes in: the denoiser must be right to 1e-4 of its
+    values, as in float32 and neither in bfloat16 nor in TF32. The first three quarters of the samples lead;
+    by the others the best round is kept, or else the sampler as it came.
 
     Arguments:
         denoiser: the model, with the moments of its data.
         x: states at t = 1, shape (B, ...), 2 or more; some hundreds for a trained network.
         steps: evaluations of the denoiser to calibrate for; at least 2.
-        sampler: what else to keep, such as its order; the default if not given.
+        sampler: what else to keep, such as its order; the default if not given. With a bound of the data
+            and final='denoise' it comes closer: `GaussianResidual.for_networks(bound=1.0)` for images.
         batch: how many states the denoiser is asked for at once; all if not given.
         teacher: the model whose long walks are to be met, where it is not the same: with `CFG` of a least
             noise level as the model and of none as the teacher, the weights make good what guidance would
@@ -110,7 +111,8 @@ def _search(
     sampler: GaussianResidual,
     cond: dict[str, Any],
 ) -> Iterator[Calibration]:
-    long = replace(sampler, grid=ResidualGrid(rule=sampler.rule), offset=None, weights=())
+    grid = ResidualGrid(rule=sampler.rule)
+    long = replace(sampler, grid=grid, offset=None, weights=(), spreads=())
     ends = sample(teacher, x, long, TEACHER, **cond)
     # The last ones, not every fourth: where classes take turns those would be of some classes only.
     judging = torch.arange(len(x)) >= len(x) - max(len(x) // JUDGES, 1)

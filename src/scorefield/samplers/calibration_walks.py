@@ -14,14 +14,14 @@ from torch import Tensor
 from scorefield.core.schedule import Schedule, as_time
 from scorefield.errors import InputError
 from scorefield.samplers.base import Conditioned
-from scorefield.samplers.gaussian_flow import level
+from scorefield.samplers.gaussian_flow import Share, level
 from scorefield.samplers.residual import GaussianResidual, Standing, Walker
 from scorefield.samplers.residual_grid import RULES, NoiseLevels, ResidualGrid
 
 STRIDE = 3e-3  # of a parameter, for differences in float32
 ROBUST = 0.2  # of σ_data: an error from which on a sample counts by its distance, not by its square
 DAMPING = 1e-2
-FEW = 10  # steps, beyond which only the newest estimate gets weights: the time grows with their number
+FEW = 12  # steps, beyond which only the newest residual gets weights: the time grows with their number
 CLOSER = 2.0  # times as crowded, to begin with
 DIGITS = 6
 AT_ONCE = 16  # samples
@@ -49,7 +49,7 @@ class Walk(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Walks:
-    """The walks of some samples, as a function of θ: log u_i/σ_data, then the weights in pairs.
+    """The walks of some samples, as a function of θ: log u_i/σ_data, the weights in pairs, the spreads.
 
     Arguments:
         denoise: the model with their conditions.
@@ -69,7 +69,7 @@ class Walks:
     def first(self) -> Tensor:
         """θ to begin with: the rule's levels or near, and no weights."""
         levels = -0.5 * self._schedule.log_snr(self._begin[1:]) - math.log(self._sigma_data)
-        return torch.cat([levels, levels.new_zeros(2 * len(self._slots))])
+        return torch.cat([levels, levels.new_zeros(2 * len(self._pairs))])
 
     @cached_property
     def free(self) -> list[int]:
@@ -84,11 +84,16 @@ class Walks:
             return [float(f"{value:.{DIGITS}g}") for value in values.tolist()]
 
         levels, numbers = written(theta[: self.steps].exp()), written(theta[self.steps :])
-        weights: list[list[tuple[float, float]]] = [[] for _ in range(self.steps)]
-        for i, a, b in zip(self._slots, numbers[::2], numbers[1::2], strict=True):
-            weights[i].append((a, b))
-        grid = NoiseLevels(tuple(levels))
-        return replace(self.template, grid=grid, weights=tuple(map(tuple, weights)))
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+        weights: list[list[Share]] = [[] for _ in range(self.steps)]
+        for i, pair in zip(self._slots, pairs, strict=False):
+            weights[i].append(pair)
+        return replace(
+            self.template,
+            grid=NoiseLevels(tuple(levels)),
+            weights=tuple(map(tuple, weights)),
+            spreads=tuple(pairs[len(self._slots) :]),
+        )
 
     @torch.no_grad()
     def walk(self, theta: Tensor, met: Sequence[tuple[Standing, Tensor]] = ()) -> Walk:
@@ -112,7 +117,7 @@ class Walks:
 
     def columns(self, here: Walk) -> Iterator[Tensor]:
         """How the ends change with each free place of θ, by differences."""
-        kept = [*range(self.steps), *(i + 1 for i in self._slots for _ in range(2))]
+        kept = [*range(self.steps), *(i + 1 for i in self._pairs for _ in range(2))]
         for place in self.free:
             # A level is lowered and the last one raised, so that none leaves the path.
             stride = -STRIDE if place < self.steps - 1 else STRIDE
@@ -175,6 +180,12 @@ class Walks:
         """The look after which each pair of weights is used, in order."""
         most = self.template.order if self.steps <= FEW else 1
         return [i for i in range(self.steps) for _ in range(min(i + 1, most))]
+
+    @property
+    def _pairs(self) -> list[int]:
+        """That of each pair of weights and then of each pair of spreads, if there are any."""
+        spread = self.template.bound is not None and self.steps <= FEW
+        return [*self._slots, *range(self.steps if spread else 0)]
 
     @property
     def _schedule(self) -> Schedule:

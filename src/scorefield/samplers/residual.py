@@ -18,6 +18,7 @@ from scorefield.core.moments import Moments
 from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError, unknown
 from scorefield.samplers.base import Denoise, Sampler, Step
+from scorefield.samplers.bounded import bounded_terms
 from scorefield.samplers.gaussian_flow import (
     GaussianFlow,
     Place,
@@ -25,6 +26,7 @@ from scorefield.samplers.gaussian_flow import (
     Share,
     Span,
     gaussian_flow,
+    level,
 )
 from scorefield.samplers.grids import Grid
 from scorefield.samplers.noise import Noise
@@ -44,12 +46,14 @@ class Standing(NamedTuple):
         place: what is needed at that time.
         past: the last residuals, newest first.
         step: the stretch that led here and y where it began, until the denoiser has been asked here.
+        bounded: what spreads are shares of, shape (B, D) each, if they are given.
     """
 
     y: Tensor
     place: Place
     past: tuple[Residual, ...] = ()
     step: tuple[Span, Tensor] | None = None
+    bounded: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +87,15 @@ class Walker:
         new = (flow.clock(t), flow.residual(here.y, x0, here.place))
         past = (new, *here.past)[: self.sampler.order]
         y = here.y if here.step is None else flow.along(*here.step, past)
-        return Standing(y, here.place, past)
+        bounded = self._bounded(here, t, x0) if self.sampler.spreads else ()
+        return Standing(y, here.place, past, bounded=bounded)
 
     def go(self, here: Standing, s: Tensor, i: int) -> Standing:
         """On to the time s, from the i-th time that was looked at."""
         span = self.flow.span(here.past[0][0], self.flow.clock(s))
         y = self._amended(here, span, i)
         there = self.flow.along(span, y, here.past)
-        return Standing(there, self.flow.place(s), here.past, (span, y))
+        return here._replace(y=there, place=self.flow.place(s), step=(span, y))
 
     def end(self, here: Standing, x0: Tensor, i: int) -> Tensor:
         """The sample, from the last time that was looked at, the i-th."""
@@ -99,15 +104,28 @@ class Walker:
             y = self._amended(here, span, i)
             # The last stretch is long in τ: a parabola would be drawn out too far.
             return self.flow.clean(self.flow.along(span, y, here.past[:2]))
-        if not self.sampler.weights:
-            return x0
-        return self.flow.shifted(x0, here.past, self.sampler.weights[i], here.place)
+        terms, shares = self._shares(here, i)
+        return self.flow.shifted(x0, terms, shares, here.place) if terms else x0
 
     def _amended(self, here: Standing, span: Span, i: int) -> Tensor:
-        if not self.sampler.weights:
-            return here.y
-        decay = span.decay.sum(0)
-        return self.flow.amended(here.y, decay, here.past, self.sampler.weights[i])
+        terms, shares = self._shares(here, i)
+        return self.flow.amended(here.y, span.decay.sum(0), terms, shares) if terms else here.y
+
+    def _shares(self, here: Standing, i: int) -> tuple[list[Residual], list[Share]]:
+        """What is added to the polynomial after the i-th evaluation, and how much of it."""
+        sampler, now = self.sampler, here.past[0][0]
+        weights = sampler.weights[i][: len(here.past)] if sampler.weights else ()
+        spreads = sampler.spreads[i] if sampler.spreads else ()
+        terms = [*here.past[: len(weights)], *((now, term) for term in here.bounded)]
+        return terms, [*weights, *((share, 0.0) for share in spreads)]
+
+    def _bounded(self, here: Standing, t: Tensor, x0: Tensor) -> tuple[Tensor, ...]:
+        """The terms that spreads are shares of, as residuals are."""
+        assert self.sampler.bound is not None  # spreads need one
+        alpha, sigma = (each.to(x0) for each in self.flow.schedule(t))
+        noise = level(self.flow.schedule, t) / sigma * (self.state(here) - alpha * x0)
+        terms = bounded_terms(x0, noise, self.sampler.bound)
+        return tuple(self.flow.basis.coordinates(term) * here.place.gain for term in terms)
 
 
 @dataclass(frozen=True)
@@ -132,6 +150,10 @@ class GaussianResidual(Sampler):
         weights: what a calibration adds to the polynomial's: after each evaluation, for each of the last
             estimates, newest first, a and b of (a + b Λ/(Λ + u²)) f; for as many evaluations as there
             are, or for none.
+        bound: b if each value of the data is known to lie in [-b, b], as those of images in [-1, 1] do.
+        spreads: what a calibration adds where that leaves an estimate room: after each evaluation, shares
+            of (1 - (x̂₀/b)²)(x/α - x̂₀) and of (1 - (x̂₀/b)²) x̂₀; for as many evaluations as there are, or
+            for none.
 
     Reference: our own; Zhang & Chen 2023, DEIS, eq. 14, and Zhao et al. 2023, UniPC, section 3.1, for
         the integral and the correction without moments. arXiv:2204.13902, arXiv:2302.04867
@@ -143,16 +165,19 @@ class GaussianResidual(Sampler):
     final: Final = "integrate"
     rule: RuleName = "exact"
     weights: Weights = ()
+    bound: float | None = None
+    spreads: tuple[Share, ...] = ()
     stochastic: ClassVar[bool] = False
 
     @classmethod
-    def for_networks(cls, final: Final = "denoise") -> GaussianResidual:
+    def for_networks(cls, final: Final = "denoise", bound: float | None = None) -> GaussianResidual:
         """The sampler with the numbers that trained networks want, in its grid and in itself.
 
         Arguments:
             final: 'denoise', which does best on images, or 'integrate'.
+            bound: of the data, for a calibration; 1 for images.
         """
-        return cls(ResidualGrid(rule="network"), final=final, rule="network")
+        return cls(ResidualGrid(rule="network"), final=final, rule="network", bound=bound)
 
     @property
     def needs(self) -> str:
@@ -175,6 +200,7 @@ class GaussianResidual(Sampler):
             raise InputError(f"weights must be for at most {self.order} estimates, got {most}")
         if not all(math.isfinite(w) for each in self.weights for pair in each for w in pair):
             raise InputError(f"weights must be finite, got {self.weights}")
+        self._check_spreads()
 
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
@@ -184,7 +210,7 @@ class GaussianResidual(Sampler):
         if walker.flow.starts_far(times):
             yield Step(times[0], x, walker.flow.gaussian(here.y, walker.flow.place(times[0])))
             times = times[1:]
-        self._check_weights(len(times))
+        self._check_number(len(times))
         for i, t in enumerate(times):
             here = here if i == 0 else walker.go(here, t, i - 1)
             x = walker.state(here)
@@ -214,6 +240,15 @@ class GaussianResidual(Sampler):
         offset = RULES[self.rule].numbers(n).offset if self.offset is None else self.offset
         return Walker(gaussian_flow(schedule, moments, (offset * moments.sigma_data) ** 2, x), self)
 
-    def _check_weights(self, n: int) -> None:
-        if self.weights and len(self.weights) != n:
-            raise InputError(f"weights for {len(self.weights)} evaluations were given for {n}")
+    def _check_number(self, n: int) -> None:
+        for name, given in (("weights", self.weights), ("spreads", self.spreads)):
+            if given and len(given) != n:
+                raise InputError(f"{name} for {len(given)} evaluations were given for {n}")
+
+    def _check_spreads(self) -> None:
+        if self.bound is not None and not 0 < self.bound < math.inf:
+            raise InputError(f"bound must be above 0 and finite, got {self.bound}")
+        if self.spreads and self.bound is None:
+            raise InputError("spreads need a bound of the data, such as bound=1")
+        if not all(math.isfinite(share) for each in self.spreads for share in each):
+            raise InputError(f"spreads must be finite, got {self.spreads}")
