@@ -110,8 +110,9 @@ class Walks:
                 here = walker.go(looks[-1][0], t, i - 1)
             else:
                 here = walker.begin(self.x, torch.stack([start, *times]))
-            x0 = self.denoise(walker.state(here), t)
-            looks.append((walker.look(here, t, x0), x0))
+            x = walker.state(here)
+            x0 = self.denoise(x, t)
+            looks.append((walker.look(here, t, x, x0), x0))
         here, x0 = looks[-1]
         return Walk(theta, looks, walker.end(here, x0, self.steps - 1))
 

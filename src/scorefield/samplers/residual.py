@@ -29,6 +29,7 @@ from scorefield.samplers.gaussian_flow import (
     level,
 )
 from scorefield.samplers.grids import Grid
+from scorefield.samplers.linear import noise_at
 from scorefield.samplers.noise import Noise
 from scorefield.samplers.residual_grid import RULES, ResidualGrid, RuleName
 
@@ -81,13 +82,13 @@ class Walker:
         """x."""
         return self.flow.state(here.y, here.place)
 
-    def look(self, here: Standing, t: Tensor, x0: Tensor) -> Standing:
-        """With the estimate x̂₀ at t, by which the step that led there is redone."""
+    def look(self, here: Standing, t: Tensor, x: Tensor, x0: Tensor) -> Standing:
+        """With the estimate x̂₀ of the state at t, by which the step that led there is redone."""
         flow = self.flow
         new = (flow.clock(t), flow.residual(here.y, x0, here.place))
         past = (new, *here.past)[: self.sampler.order]
         y = here.y if here.step is None else flow.along(*here.step, past)
-        bounded = self._bounded(here, t, x0) if self.sampler.spreads else ()
+        bounded = self._bounded(here.place, t, x, x0) if self.sampler.spreads else ()
         return Standing(y, here.place, past, bounded=bounded)
 
     def go(self, here: Standing, s: Tensor, i: int) -> Standing:
@@ -119,13 +120,13 @@ class Walker:
         terms = [*here.past[: len(weights)], *((now, term) for term in here.bounded)]
         return terms, [*weights, *((share, 0.0) for share in spreads)]
 
-    def _bounded(self, here: Standing, t: Tensor, x0: Tensor) -> tuple[Tensor, ...]:
+    def _bounded(self, place: Place, t: Tensor, x: Tensor, x0: Tensor) -> tuple[Tensor, ...]:
         """The terms that spreads are shares of, as residuals are."""
         assert self.sampler.bound is not None  # spreads need one
-        alpha, sigma = (each.to(x0) for each in self.flow.schedule(t))
-        noise = level(self.flow.schedule, t) / sigma * (self.state(here) - alpha * x0)
+        schedule = self.flow.schedule
+        noise = level(schedule, t) * noise_at(schedule, x, x0, t)
         terms = bounded_terms(x0, noise, self.sampler.bound)
-        return tuple(self.flow.basis.coordinates(term) * here.place.gain for term in terms)
+        return tuple(self.flow.basis.coordinates(term) * place.gain for term in terms)
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class GaussianResidual(Sampler):
             here = here if i == 0 else walker.go(here, t, i - 1)
             x = walker.state(here)
             x0 = denoise(x, t)
-            here = walker.look(here, t, x0)
+            here = walker.look(here, t, x, x0)
             if i + 1 < len(times):
                 yield Step(t, x, x0)
         yield Step(times[-1], x, walker.end(here, x0, len(times) - 1))
