@@ -47,7 +47,7 @@ HERE = Path(__file__).parent
 HIGHEST = 160.0  # where all start, on a path with more noise or no signal left
 LOWEST = (0.03, 0.1)  # besides the model's own
 TEACHER = 160
-CALIBRATING = 256  # samples of a calibration
+CALIBRATING = 512  # samples of a calibration
 
 # Steps and the noise level σ/α where guidance ends, for each budget: as many evaluations of the network.
 EARLY = {5: (6, 1.0), 8: (9, 0.45), 10: (11, 0.45)}
@@ -286,7 +286,7 @@ def main() -> None:
     ways = entrants(model, denoiser, asked.budgets)
     ours = errors(model, read(folder, "few"), highest, ways)
     (folder / "ours.json").write_text(json.dumps(ours, indent=1))
-    parts = [tabled(peers, ours, what, asked.budgets) for what in ("rms", "median")]
+    parts = [tabled(peers, ours, what, asked.budgets) for what in ("rms", "mean", "median")]
     if asked.fidelity:
         given = folder, peers, highest, asked.fidelity, ways, asked.budgets
         parts.append(fidelity(model, denoiser, *given))

@@ -15,7 +15,14 @@ def distances(x: Array, end: Array) -> Array:
 
 
 def summary(distance: Array) -> dict[str, float]:
-    """RMS and median over samples; a few that end as another digit rule the first."""
+    """RMS, its standard error, mean and median; a few samples that end as another digit rule the first."""
     if not np.isfinite(distance).all():
-        return {"rms": float("inf"), "median": float("inf")}
-    return {"rms": float(np.sqrt(np.mean(distance**2))), "median": float(np.median(distance))}
+        return dict.fromkeys(("rms", "rms_error", "mean", "median"), float("inf"))
+    squares = distance**2
+    rms = float(np.sqrt(squares.mean()))
+    return {
+        "rms": rms,
+        "rms_error": float(squares.std() / np.sqrt(len(squares)) / (2 * rms)),
+        "mean": float(distance.mean()),
+        "median": float(np.median(distance)),
+    }

@@ -15,6 +15,7 @@ import argparse
 import json
 import warnings
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import diffusers
@@ -77,11 +78,12 @@ def error(network, setting: tuple[Config, Levels], begin: dict, budget: int) -> 
 
 
 def finalists(rows: dict, budget: int) -> list[str]:
-    """The best of those within the budget, by either figure."""
+    """The best of those within the budget, by any figure."""
     able = {n: r[str(budget)] for n, r in rows.items()}
     able = {n: c for n, c in able.items() if c.get("evaluations", budget + 1) <= budget}
-    best = [sorted(able, key=lambda n: able[n][what])[:FINALISTS] for what in ("rms", "median")]
-    return list(dict.fromkeys([*best[0], *best[1]]))
+    figures = ("rms", "mean", "median")
+    best = [sorted(able, key=lambda n: able[n][what])[:FINALISTS] for what in figures]
+    return list(dict.fromkeys(chain(*best)))
 
 
 def errors(folder: Path, only: list[str]) -> dict:

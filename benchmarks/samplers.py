@@ -40,7 +40,7 @@ from scorefield.samplers.noise import unseeded
 HERE = Path(__file__).parent
 OTHER_GRIDS = ("log-snr", "karras")
 OURS = "gaussian-residual"
-CALIBRATING, MOST_CALIBRATED = 256, 20  # samples of a calibration, and evaluations
+CALIBRATING, MOST_CALIBRATED = 512, 20  # samples of a calibration, and evaluations
 
 
 def run_peers(folder: Path, names: list[str], count: int, seed: int) -> None:

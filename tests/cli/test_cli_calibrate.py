@@ -62,7 +62,8 @@ def test_its_error_is_that_of_the_sampler_in_the_file(work, run, strict):
     ends = sample(model.guided(), x, whole, 80, **cond)
     got = sample(model.guided(), x, sampler, 4, **cond)
     apart = (got - ends).flatten(1).square().mean(1).sqrt()[12:]
-    assert strict(last)["error"] == pytest.approx(float(apart.mean()), rel=1e-4)
+    # States of order 1 in float32 are right to some 1e-7, in batches of other sizes too.
+    assert strict(last)["error"] == pytest.approx(float(apart.mean()), rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(

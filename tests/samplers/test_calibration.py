@@ -1,6 +1,7 @@
 """A calibration lowers the error to the exact flow, and never keeps what does not."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scorefield.errors import InputError
 from scorefield.guidance.cfg import CFG
 from scorefield.samplers.base import Conditioned, sample
 from scorefield.samplers.calibration import calibrate
-from scorefield.samplers.calibration_walks import Walks, distances
+from scorefield.samplers.calibration_walks import Equations, Walks, distances
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import UniformLogSNR
 from scorefield.samplers.residual import GaussianResidual
@@ -58,7 +59,7 @@ def test_what_does_not_help_is_not_kept(line, monkeypatch):
     """A round whose sampler is worse on the samples that judge leaves the sampler as it came."""
     data, x, _ = line
 
-    def worse(walks, here, columns, damping):
+    def worse(walks, here, known, damping):
         return walks.walk(here.theta + 0.5 * (torch.arange(len(here.theta)) >= 5)), damping
 
     monkeypatch.setattr("scorefield.samplers.calibration.Walks.better", worse)
@@ -75,7 +76,7 @@ def test_nothing_is_found_where_nothing_can_be_better():
     here = walks.walk(walks.first)
     columns = torch.stack(list(walks.columns(here)))
     assert columns.abs().max() < 1e-9
-    assert walks.better(here, torch.zeros_like(columns), 1e-2)[0] is here
+    assert walks.better(here, [walks.equations(here, torch.zeros_like(columns))], 1e-2)[0] is here
 
 
 def test_every_class_leads_and_judges(line):
@@ -245,7 +246,7 @@ def test_a_step_solves_the_damped_and_weighed_least_squares(line, walks, monkeyp
     here = walks.walk(walks.first)
     columns = torch.stack(list(walks.columns(here)))
     monkeypatch.setattr(Walks, "_cost", lambda _, walk: 1.0 if walk is here else 0.0)
-    found, damping = walks.better(here, columns, 5.0)
+    found, damping = walks.better(here, [walks.equations(here, columns)], 5.0)
     assert damping == pytest.approx(5.0 * 0.3)  # taken at once
     apart = (here.ends - walks.ends).flatten(1).numpy()
     scale = 0.2 * line[0].moments.sigma_data
@@ -259,13 +260,72 @@ def test_a_step_solves_the_damped_and_weighed_least_squares(line, walks, monkeyp
     assert np.allclose((found.theta - here.theta)[walks.free], step, rtol=1e-4, atol=1e-6)
 
 
+def test_what_parts_say_adds_up(walks):
+    """JᵀJ and Jᵀr of all samples are the sums of those of halves, at some θ."""
+    draw = torch.randn(len(walks.first), generator=torch.Generator().manual_seed(3))
+    theta = walks.first + 0.05 * draw.double()
+
+    def said(of):
+        here = of.walk(theta)
+        return of.equations(here, torch.stack(list(of.columns(here))))
+
+    halves = [slice(0, 20), slice(20, 30)]
+    first, second = (said(replace(walks, x=walks.x[h], ends=walks.ends[h])) for h in halves)
+    whole = said(walks)
+    assert torch.allclose(first.square + second.square, whole.square, rtol=1e-9)
+    assert torch.allclose(first.fall + second.fall, whole.fall, rtol=1e-9, atol=1e-12)
+
+
+def test_what_was_said_elsewhere_is_carried_along(walks):
+    """Where r is linear, Jᵀr grows by JᵀJ for each step of θ, wherever it was asked."""
+    here = walks.walk(walks.first)
+    said = walks.equations(here, torch.stack(list(walks.columns(here))))
+    away = 0.1 * torch.arange(len(walks.first)).double()
+    elsewhere = Equations(
+        walks.first + away, said.square, said.fall + said.square @ away[walks.free]
+    )
+    straight, _ = walks.better(here, [said, said], 1e-2)
+    around, _ = walks.better(here, [elsewhere, said], 1e-2)
+    assert straight is not here
+    assert torch.allclose(around.theta, straight.theta, rtol=1e-6)
+
+
+def test_what_was_said_before_counts_half(walks):
+    here = walks.walk(walks.first)
+    now = walks.equations(here, torch.stack(list(walks.columns(here))))
+    skew = torch.arange(len(now.fall)).double()
+    before = Equations(here.theta, now.square * (1 + skew + skew[:, None]), now.fall * skew)
+    both = Equations(here.theta, now.square + before.square / 2, now.fall + before.fall / 2)
+    found, _ = walks.better(here, [before, now], 1e-2)
+    expected, _ = walks.better(here, [both], 1e-2)
+    assert torch.allclose(found.theta, expected.theta, rtol=1e-6)
+    assert not torch.equal(found.theta, walks.better(here, [now], 1e-2)[0].theta)
+
+
+def test_a_round_asks_half_of_those_that_lead():
+    """Of 16 samples of 100 values: 12 lead, 6 of them at a time, and each is asked as often."""
+    data = GaussianDenoiser(VP(), torch.zeros(100).double(), torch.eye(100).double())
+    x = torch.randn(16, 100, generator=torch.Generator().manual_seed(0)).double()
+    seen, plain = [], data.forward
+
+    def forward(x, t, label):
+        seen.append(tuple(label.tolist()))
+        return plain(x, t)
+
+    data.forward = forward
+    list(calibrate(data, x, 2, label=torch.arange(16)))
+    assert {len(each) for each in seen} == {16, 12, 6, 4}
+    # In four of eight rounds: 2 for the walk, 2 + 1 for its levels, 2 for the weights after the first.
+    assert [seen.count(half) for half in (tuple(range(6)), tuple(range(6, 12)))] == [28, 28]
+
+
 def test_only_steps_that_lower_the_cost_are_taken(walks):
     here = walks.walk(walks.first)
     columns = torch.stack(list(walks.columns(here)))
-    same, damping = walks.better(here, -columns, 1e-3)  # the wrong way
+    same, damping = walks.better(here, [walks.equations(here, -columns)], 1e-3)  # the wrong way
     assert same is here
     assert damping > 1
-    found, damping = walks.better(here, columns, 1e-3)
+    found, damping = walks.better(here, [walks.equations(here, columns)], 1e-3)
     assert found is not here
     assert distances(found.ends, walks.ends).mean() < distances(here.ends, walks.ends).mean()
 
@@ -278,9 +338,9 @@ def test_levels_do_not_run_into_each_other(walks, monkeypatch):
     together[1] = together[0] - 4e-3
     monkeypatch.setattr(Walks, "_cost", lambda _, walk: 1.0 if walk is here else 0.0)
     monkeypatch.setattr(torch.linalg, "solve", lambda *_: (here.theta - together)[walks.free])
-    assert walks.better(here, columns, 1e-3)[0] is here
+    assert walks.better(here, [walks.equations(here, columns)], 1e-3)[0] is here
     together[1] = together[0] - 1e-2
-    found, _ = walks.better(here, columns, 1e-3)
+    found, _ = walks.better(here, [walks.equations(here, columns)], 1e-3)
     assert len(list(walks.columns(found))) == len(walks.free)
 
 

@@ -21,7 +21,7 @@ def calibrate_run(
     *,
     steps: Whole = 8,
     out: Out | None = None,
-    n: Number = 256,
+    n: Number = 512,
     guidance: float | None = None,
     guidance_least: float | None = None,
     seed: Whole = 0,

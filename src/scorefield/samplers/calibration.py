@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,12 +14,14 @@ from torch import Tensor
 from scorefield.core.denoisers import Denoiser
 from scorefield.errors import InputError
 from scorefield.samplers.base import Conditioned, sample
-from scorefield.samplers.calibration_walks import DAMPING, Walks, distances
+from scorefield.samplers.calibration_walks import DAMPING, Equations, Walks, distances
 from scorefield.samplers.residual import GaussianResidual
 from scorefield.samplers.residual_grid import ResidualGrid
 
 TEACHER = 80  # evaluations of the walk that is taken for the truth
-ROUNDS = 4
+ROUNDS = 8
+PARTS = 2  # of the samples that lead, which are asked in turns, a part in each round
+ENOUGH = 20  # values in a part for each number that is sought; with fewer there is one part
 JUDGES = 4  # one in so many samples judges and does not lead
 
 
@@ -58,11 +62,12 @@ def calibrate(
     singly, not by their squares, lest the few samples that end in another mode rule. J is found by
     differences, each walk taken up where its parameter comes in: the denoiser must be right to 1e-4 of its
     values, as in float32 and neither in bfloat16 nor in TF32. The first three quarters of the samples lead;
-    by the others the best round is kept, or else the sampler as it came.
+    by the others the best round is kept, or else the sampler as it came. Of those that lead, a round asks
+    one half for J, if their values are many; what the other half said in the last round counts half.
 
     Arguments:
         denoiser: the model, with the moments of its data.
-        x: states at t = 1, shape (B, ...), 2 or more; some hundreds for a trained network.
+        x: states at t = 1, shape (B, ...), 2 or more; 500 for a trained network.
         steps: evaluations of the denoiser to calibrate for; at least 2.
         sampler: what else to keep, such as its order; the default if not given. With a bound of the data
             and final='denoise' it comes closer: `GaussianResidual.for_networks(bound=1.0)` for images.
@@ -114,10 +119,16 @@ def _search(
     grid = ResidualGrid(rule=sampler.rule)
     long = replace(sampler, grid=grid, offset=None, weights=(), spreads=())
     ends = sample(teacher, x, long, TEACHER, **cond)
+
+    def walks(part: slice) -> Walks:
+        asked = Conditioned(denoiser, _chosen(cond, part))
+        return Walks(asked, x[part], ends[part], sampler, steps)
+
     # The last ones, not every fourth: where classes take turns those would be of some classes only.
-    judging = torch.arange(len(x)) >= len(x) - max(len(x) // JUDGES, 1)
-    leading, unseen = _chosen(cond, ~judging), _chosen(cond, judging)
-    walks = Walks(Conditioned(denoiser, leading), x[~judging], ends[~judging], sampler, steps)
+    judging = slice(len(x) - max(len(x) // JUDGES, 1), len(x))
+    leading = walks(slice(0, judging.start))
+    parts = [walks(part) for part in _parts(leading)]
+    unseen = _chosen(cond, judging)
 
     def error(tried: GaussianResidual) -> float:
         got = sample(denoiser, x[judging], tried, steps, **unseen)
@@ -125,22 +136,32 @@ def _search(
         return float(distances(got, ends[judging]).mean())
 
     before = error(sampler)
-    best, least, here, damping = sampler, before, walks.walk(walks.first), DAMPING
+    best, least, here, damping = sampler, before, leading.walk(leading.first), DAMPING
+    known: deque[Equations] = deque(maxlen=len(parts))
     for turn in range(ROUNDS):
-        columns = []
-        for column in walks.columns(here):
+        part, columns = parts[turn % len(parts)], []
+        walk = part.walk(here.theta)
+        for column in part.columns(walk):
             columns.append(column)
-            share = (turn + len(columns) / (len(walks.free) + 1)) / ROUNDS
+            share = (turn + len(columns) / (len(part.free) + 1)) / ROUNDS
             yield Calibration(best, least, before, share)
-        moved, damping = walks.better(here, torch.stack(columns), damping)
+        known.append(part.equations(walk, torch.stack(columns)))
+        moved, damping = leading.better(here, known, damping)
         if moved is here:
-            break  # no step is better, and the next round would try the same
-        here = moved
-        tried = walks.sampler(here.theta)
+            continue  # another part, or a smaller step, may know better
+        here, tried = moved, leading.sampler(moved.theta)
         found = error(tried)
         best, least = (tried, found) if found < least else (best, least)
     yield Calibration(best, least, before, 1.0)
 
 
-def _chosen(cond: dict[str, Any], part: Tensor | slice) -> dict[str, Any]:
+def _parts(walks: Walks) -> list[slice]:
+    """Their samples in parts, each of which says enough of every number."""
+    count, wanted = len(walks.x), ENOUGH * len(walks.free)
+    number = min(PARTS, count) if walks.x.numel() >= PARTS * wanted else 1
+    size = math.ceil(count / number)
+    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def _chosen(cond: dict[str, Any], part: slice) -> dict[str, Any]:
     return {name: None if value is None else value[part] for name, value in cond.items()}

@@ -26,11 +26,26 @@ CLOSER = 2.0  # times as crowded, to begin with
 DIGITS = 6
 AT_ONCE = 16  # samples
 EASIER, HARDER, TRIES = 0.3, 5.0, 6
+FADING = 0.5  # what samples said in the last round counts so much beside what others say now
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
     """RMS over its values of each sample's difference, shape (B,)."""
     return (x - y).flatten(1).square().mean(1).sqrt()
+
+
+class Equations(NamedTuple):
+    """What some samples say of a step: JᵀJ and Jᵀr, summed over them.
+
+    Arguments:
+        theta: θ, where they were asked.
+        square: JᵀJ by the free places of θ, float64.
+        fall: Jᵀr, float64.
+    """
+
+    theta: Tensor
+    square: Tensor
+    fall: Tensor
 
 
 class Walk(NamedTuple):
@@ -126,15 +141,34 @@ class Walks:
             theta[place] += stride
             yield (self.walk(theta, here.looks[: kept[place]]).ends - here.ends) / stride
 
-    def better(self, here: Walk, columns: Tensor, damping: float) -> tuple[Walk, float]:
+    def equations(self, here: Walk, columns: Tensor) -> Equations:
+        """What these samples say, summed over a few of them at a time, since J is large.
+
+        Arguments:
+            here: their walk.
+            columns: its derivatives by the free places of θ, shape (places, B, ...).
+        """
+        roots = self._lengths(here)[:, None] ** -0.5
+        apart = (here.ends - self.ends).flatten(1) * roots
+        square = torch.zeros(len(columns), len(columns), dtype=torch.float64)
+        fall = torch.zeros(len(columns), dtype=torch.float64)
+        for i in range(0, len(apart), AT_ONCE):
+            part = slice(i, i + AT_ONCE)
+            slopes = (columns[:, part].flatten(2) * roots[part]).flatten(1).cpu().double()
+            square += slopes @ slopes.T
+            fall += slopes @ apart[part].flatten().cpu().double()
+        return Equations(here.theta, square, fall)
+
+    def better(self, here: Walk, known: Sequence[Equations], damping: float) -> tuple[Walk, float]:
         """A step of Levenberg and Marquardt: where it leads to, if that is better, and the next damping.
 
         Arguments:
             here: the walk.
-            columns: its derivatives by the free places of θ, shape (places, B, ...).
+            known: what samples said, last here and before at other θ, from where it is carried along
+                straight lines, and counts half as much each time.
             damping: λ.
         """
-        square, fall = self._equations(here, columns)
+        square, fall = self._carried(here.theta, known)
         cost = self._cost(here)
         diagonal = square.diag() + 1e-12 * square.diag().max() + 1e-300
         for _ in range(TRIES):
@@ -146,6 +180,15 @@ class Walks:
             damping *= HARDER
         return here, damping
 
+    def _carried(self, theta: Tensor, known: Sequence[Equations]) -> tuple[Tensor, Tensor]:
+        """JᵀJ and Jᵀr of all that is known, at θ."""
+        square, fall = torch.zeros_like(known[0].square), torch.zeros_like(known[0].fall)
+        for said in known:
+            moved = (theta - said.theta)[self.free]
+            square = FADING * square + said.square
+            fall = FADING * fall + said.fall + said.square @ moved
+        return square, fall
+
     def _tried(self, theta: Tensor) -> Walk | None:
         """The walk, if its levels can be, and be changed by a stride."""
         if bool((theta[: self.steps].diff() > -2 * STRIDE).any()):
@@ -154,19 +197,6 @@ class Walks:
             return self.walk(theta)
         except InputError:
             return None
-
-    def _equations(self, here: Walk, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """JᵀJ and Jᵀr, float64, summed over a few samples at a time, since J is large."""
-        roots = self._lengths(here)[:, None] ** -0.5
-        apart = (here.ends - self.ends).flatten(1) * roots
-        square = torch.zeros(len(columns), len(columns), dtype=torch.float64)
-        fall = torch.zeros(len(columns), dtype=torch.float64)
-        for i in range(0, len(apart), AT_ONCE):
-            part = slice(i, i + AT_ONCE)
-            slopes = (columns[:, part].flatten(2) * roots[part]).flatten(1).cpu().double()
-            square += slopes @ slopes.T
-            fall += slopes @ apart[part].flatten().cpu().double()
-        return square, fall
 
     def _cost(self, here: Walk) -> float:
         return float(self._lengths(here).mean())
