@@ -15,7 +15,6 @@ import argparse
 import json
 import warnings
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 
 import diffusers
@@ -81,9 +80,10 @@ def finalists(rows: dict, budget: int) -> list[str]:
     """The best of those within the budget, by any figure."""
     able = {n: r[str(budget)] for n, r in rows.items()}
     able = {n: c for n, c in able.items() if c.get("evaluations", budget + 1) <= budget}
-    figures = ("rms", "mean", "median")
-    best = [sorted(able, key=lambda n: able[n][what])[:FINALISTS] for what in figures]
-    return list(dict.fromkeys(chain(*best)))
+    best: dict[str, None] = {}
+    for what in ("rms", "mean", "median"):
+        best |= dict.fromkeys(sorted(able, key=lambda n: able[n][what])[:FINALISTS])
+    return list(best)
 
 
 def errors(folder: Path, only: list[str]) -> dict:

@@ -216,10 +216,20 @@ def walks(line, request):
     return Walks(Conditioned(data, {}), x[:30], end[:30], sampler, 4)
 
 
+def somewhere(walks):
+    """Some θ near the first."""
+    draw = torch.randn(len(walks.first), generator=torch.Generator().manual_seed(3))
+    return walks.first + 0.05 * draw.double()
+
+
+def asked(walks, here):
+    """What the samples of a walk say of a step."""
+    return walks.equations(here, torch.stack(list(walks.columns(here))))
+
+
 def test_a_walk_is_the_samplers(line, walks):
     data, x, _ = line
-    draw = torch.randn(len(walks.first), generator=torch.Generator().manual_seed(3))
-    theta = walks.first + 0.05 * draw.double()
+    theta = somewhere(walks)
     expected = sample(data, x[:30], walks.sampler(theta), 4)
     assert torch.equal(walks.walk(theta).ends, expected)
 
@@ -227,8 +237,7 @@ def test_a_walk_is_the_samplers(line, walks):
 def test_columns_are_derivatives_of_whole_walks(line, walks):
     """Taken up halfway or not: central differences of `sample` from the start, at some θ."""
     data, x, _ = line
-    draw = torch.randn(len(walks.first), generator=torch.Generator().manual_seed(3))
-    theta = walks.first + 0.05 * draw.double()
+    theta = somewhere(walks)
     columns = list(walks.columns(walks.walk(theta)))
     assert len(columns) == len(theta)
     for place, column in zip(walks.free, columns, strict=True):
@@ -261,17 +270,12 @@ def test_a_step_solves_the_damped_and_weighed_least_squares(line, walks, monkeyp
 
 
 def test_what_parts_say_adds_up(walks):
-    """JᵀJ and Jᵀr of all samples are the sums of those of halves, at some θ."""
-    draw = torch.randn(len(walks.first), generator=torch.Generator().manual_seed(3))
-    theta = walks.first + 0.05 * draw.double()
+    """JᵀJ and Jᵀr of all samples are the sums of those of two parts, at some θ."""
+    theta = somewhere(walks)
 
-    def said(of):
-        here = of.walk(theta)
-        return of.equations(here, torch.stack(list(of.columns(here))))
-
-    halves = [slice(0, 20), slice(20, 30)]
-    first, second = (said(replace(walks, x=walks.x[h], ends=walks.ends[h])) for h in halves)
-    whole = said(walks)
+    parts = (slice(0, 20), slice(20, 30))
+    some = (replace(walks, x=walks.x[p], ends=walks.ends[p]) for p in parts)
+    first, second, whole = (asked(each, each.walk(theta)) for each in (*some, walks))
     assert torch.allclose(first.square + second.square, whole.square, rtol=1e-9)
     assert torch.allclose(first.fall + second.fall, whole.fall, rtol=1e-9, atol=1e-12)
 
@@ -279,7 +283,7 @@ def test_what_parts_say_adds_up(walks):
 def test_what_was_said_elsewhere_is_carried_along(walks):
     """Where r is linear, Jᵀr grows by JᵀJ for each step of θ, wherever it was asked."""
     here = walks.walk(walks.first)
-    said = walks.equations(here, torch.stack(list(walks.columns(here))))
+    said = asked(walks, here)
     away = 0.1 * torch.arange(len(walks.first)).double()
     elsewhere = Equations(
         walks.first + away, said.square, said.fall + said.square @ away[walks.free]
@@ -292,7 +296,7 @@ def test_what_was_said_elsewhere_is_carried_along(walks):
 
 def test_what_was_said_before_counts_half(walks):
     here = walks.walk(walks.first)
-    now = walks.equations(here, torch.stack(list(walks.columns(here))))
+    now = asked(walks, here)
     skew = torch.arange(len(now.fall)).double()
     before = Equations(here.theta, now.square * (1 + skew + skew[:, None]), now.fall * skew)
     both = Equations(here.theta, now.square + before.square / 2, now.fall + before.fall / 2)

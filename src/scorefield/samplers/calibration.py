@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,6 +135,16 @@ def _search(
         # The mean of distances, not of their squares: a few that end in another mode would rule.
         return float(distances(got, ends[judging]).mean())
 
+    yield from _rounds(leading, parts, error, sampler)
+
+
+def _rounds(
+    leading: Walks,
+    parts: Sequence[Walks],
+    error: Callable[[GaussianResidual], float],
+    sampler: GaussianResidual,
+) -> Iterator[Calibration]:
+    """Steps to what those that lead end nearer with, and the best of them by the error."""
     before = error(sampler)
     best, least, here, damping = sampler, before, leading.walk(leading.first), DAMPING
     known: deque[Equations] = deque(maxlen=len(parts))
