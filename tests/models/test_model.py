@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scorefield.core.couplings import MinibatchOT
 from scorefield.core.schedules import VP
 from scorefield.errors import InputError
 from scorefield.recipes import CATALOG, Sampling
@@ -47,6 +48,20 @@ def test_a_sample_does_not_depend_on_its_batch(images, kind):
     assert torch.allclose(images.sample(2, **ask, first=3), together[3:], **CLOSE)
     assert torch.allclose(images.sample(1, **ask), together[:1], **CLOSE)
     assert not torch.allclose(together[:1], together[3:4], **CLOSE)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_coupled_noise_allows_no_fresh_noise(images, kind):
+    """Noise that is paired with the data is not normal given them: the network tells the flow only."""
+    objective = replace(images.recipe.objective, coupling=MinibatchOT())
+    coupled = replace(images, recipe=replace(images.recipe, objective=objective))
+    sampler = SAMPLERS[kind]()
+    if sampler.stochastic:
+        with pytest.raises(InputError, match=r"adds fresh noise.*MinibatchOT.*a deterministic"):
+            coupled.sample(1, sampler=sampler, steps=3)
+    else:
+        found = coupled.sample(1, sampler=sampler, steps=3)
+        assert torch.equal(found, images.sample(1, sampler=sampler, steps=3))
 
 
 def test_seeds_fix_the_set(model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from scorefield.errors import InputError
 @dataclass(frozen=True)
 class Coupling(ABC):
     """Which noise goes with which data point of a batch."""
+
+    gives_score: ClassVar[bool] = True  # whether ε given x₀ is normal, so that x̂₀ tells ∇log p_t
 
     @abstractmethod
     def __call__(self, x0: Tensor, eps: Tensor, label: Tensor | None = None) -> Tensor:
@@ -59,6 +61,8 @@ class MinibatchOT(Coupling):
     Raises:
         InputError: when called without scipy installed.
     """
+
+    gives_score: ClassVar[bool] = False
 
     def __call__(self, x0: Tensor, eps: Tensor, label: Tensor | None = None) -> Tensor:
         assignment = _assignment()

@@ -269,6 +269,7 @@ class Model:
     ) -> Sampling:
         """The recipe's sampling with what was asked for in its place."""
         own = self.sampling
+        self.recipe.check_sampler(sampler or own.sampler)
         return replace(
             own,
             sampler=sampler or own.sampler,

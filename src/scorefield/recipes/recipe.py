@@ -134,6 +134,22 @@ class Recipe:
                 "objective.drop=0; 0.1 would do"
             )
 
+    def check_sampler(self, sampler: Sampler) -> None:
+        """Refuse fresh noise for a model whose coupling of noise and data hides the score.
+
+        Arguments:
+            sampler: the way from noise to data.
+
+        Raises:
+            InputError: for a stochastic sampler of such a model.
+        """
+        if sampler.stochastic and not self.objective.coupling.gives_score:
+            raise InputError(
+                f"{type(sampler).__name__} adds fresh noise, which takes the score, and a network "
+                f"trained with {type(self.objective.coupling).__name__} pairs of noise and data knows "
+                f"the flow only; a deterministic sampler, such as dpm++ or heun, would do"
+            )
+
     def build(self, spec: DataSpec, moments: Moments | None = None) -> NetworkDenoiser:
         """The denoiser with fresh weights, drawn from torch's global generator.
 

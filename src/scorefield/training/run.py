@@ -92,6 +92,7 @@ class Run:
 
     def _build(self) -> None:
         mine = self.processes.rows(self.training.batch)
+        self.recipe.check_sampler(self.recipe.sampling.sampler)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.training.seed, WEIGHTS))
             self.denoiser = self.recipe.build(self.spec, measured_moments(self.data))

@@ -184,6 +184,7 @@ def _change(subject: Subject, how: Computing, place: Place) -> Tensor:
 
 def runs(subject: Subject, sampler: Sampler, place: Place) -> float:
     """The share of finite numbers in samples with a sampler; it may refuse the model instead."""
+    subject.model.recipe.check_sampler(sampler)
     drawn = _samples(subject, sampler, 4, range(2), place)
     return float(torch.isfinite(drawn).double().mean())
 
