@@ -75,7 +75,7 @@ def test_one_sample_is_walked_by_the_papers_algorithm(path, rtol, mixture, norma
         h = min(t - path.t_min, h)
     noise = unseeded(torch.Generator().manual_seed(5))
     counted = Counting(denoiser)
-    first, last = trajectory(counted, x, AdaptiveSDE(rtol=rtol), 5, noise=noise)
+    first, last = trajectory(counted, x, AdaptiveSDE(rtol=rtol), 2, noise=noise)
     assert torch.equal(first.x, x)
     assert torch.allclose(last.x, y, rtol=1e-7, atol=1e-7)
     assert float(last.t) == path.t_min
@@ -90,12 +90,44 @@ def test_a_sample_does_not_depend_on_its_batch(schedule, mixture, normal):
     assert torch.allclose(together[3:4], alone, rtol=1e-9, atol=1e-9)
 
 
-def test_the_number_of_steps_does_not_matter(mixture, normal):
-    x = normal(3, 2)
-    few, many = (
-        sample(mixture(VP()), x, AdaptiveSDE(), n, noise=seeded(0, range(3))) for n in (2, 50)
+def test_each_time_of_the_grid_is_landed_on_and_no_sample_waits(mixture, normal):
+    """At every stop a sample is where it is alone, though its neighbours take other steps to it."""
+    x, denoiser = normal(5, 2), mixture(VP())
+    together = list(trajectory(denoiser, x, AdaptiveSDE(), 6, noise=seeded(0, range(5))))
+    alone = list(trajectory(denoiser, x[3:4], AdaptiveSDE(), 6, noise=seeded(0, [3])))
+    times = AdaptiveSDE().grid.times(VP(), 6)
+    for found, one, t in zip(together, alone, times, strict=True):
+        assert torch.equal(found.t, t)
+        assert torch.equal(one.t, t)
+        assert torch.allclose(found.x[3:4], one.x, rtol=1e-9, atol=1e-9)
+
+
+def test_a_walk_that_is_left_early_has_done_less(mixture, normal):
+    counted = Counting(mixture(VP()))
+    walk = trajectory(counted, normal(3, 2), AdaptiveSDE(), 6, noise=seeded(0, range(3)))
+    *_, early = (next(walk) for _ in range(3))
+    before, _ = counted.calls, list(walk)
+    assert float(early.t) == pytest.approx(0.6, abs=1e-3)
+    assert before < 0.7 * counted.calls
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_the_law_at_a_stop_is_that_of_the_path(steps, generator):
+    """Gaussian data on VP, 64 dimensions, half way: 4 standard errors, and 8 % of the spread."""
+    path, n, dim = VP(), 20, 64
+    eye = torch.eye(dim, dtype=torch.float64)
+    denoiser = GaussianDenoiser(path, 0.7 * torch.ones_like(eye[0]), 0.25 * eye)
+    alpha, sigma = path(1.0)
+    x = (
+        0.7 * alpha
+        + torch.hypot(0.5 * alpha, sigma) * torch.randn(n, dim, generator=generator).double()
     )
-    assert torch.equal(few, many)
+    run = list(trajectory(denoiser, x, AdaptiveSDE(), steps, noise=unseeded(generator)))
+    for step in run[1:]:
+        alpha, sigma = (float(v) for v in path(step.t))
+        off, exact = step.x - 0.7 * alpha, math.hypot(0.5 * alpha, sigma)
+        assert abs(float(off.mean())) < 4 * exact / math.sqrt(n * dim)
+        assert float(off.square().mean().sqrt()) / exact == pytest.approx(1, abs=0.08)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +184,14 @@ def test_what_was_reached_is_returned_on_request(mixture, normal):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"rtol": 0.0}, {"atol": 0.0}, {"rtol": math.nan}, {"max_steps": 0}, {"unfinished": "stay"}],
+    [
+        {"rtol": 0.0},
+        {"atol": 0.0},
+        {"rtol": math.nan},
+        {"atol": math.inf},
+        {"max_steps": 0},
+        {"unfinished": "stay"},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,13 +37,13 @@ class AdaptiveSDE(Sampler):
     and twice too large on VE. Here the Brownian path stays: a refused step is cut, its noise drawn between
     the ends that are known, and the rest of it is what comes next.
 
-    Of the grid only the first and the last time are visited, so the number of steps does not matter;
-    evaluations are two for each step tried. Every sample draws noise for each try of the batch, so that it
-    is the same in any batch. Where no signal is left g is infinite, and the walk first takes the exact
-    posterior's step to σ/α = 148.
+    The grid only says where to stop and look, which costs an evaluation a time and the steps that it cuts
+    short; two times are enough. Besides, evaluations are two for each step tried. No sample waits for
+    another, and each draws noise for each try of the batch, so that it is the same in any batch. Where no
+    signal is left g is infinite, and the walk first takes the exact posterior's step to σ/α = 148.
 
     Arguments:
-        grid: whose first and last times are where to start and to end.
+        grid: the times to land on.
         rtol: tolerance relative to the state; above 0.
         atol: absolute tolerance; above 0. One grey level of 256 in [-1, 1] unless given.
         max_steps: steps tried before it gives up; at least 1.
@@ -66,8 +67,8 @@ class AdaptiveSDE(Sampler):
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         if self.max_steps < 1:
             raise InputError(f"max_steps must be at least 1, got {self.max_steps}")
         check_ending(self.unfinished)
@@ -87,22 +88,31 @@ class AdaptiveSDE(Sampler):
         if schedule(start)[0] == 0:
             start, before = torch.maximum(schedule.time(LOG_SNR_FLOOR), end), start
             x = posterior_step(schedule, x, x0, before, start, 1.0, noise)
-        x, t = self._solved(denoise, schedule, x, start, end, noise)
-        yield Step(t.max(), x, denoise(x, end if bool((t == end).all()) else t))
+        stops = torch.cat([times[:-1][times[:-1] < start], times[-1:]])
+        for state, t in self._solved(denoise, schedule, x, start, stops, noise):
+            yield Step(t.max(), state, denoise(state, t))
 
     def _solved(
-        self, denoise: Denoise, schedule: Schedule, x: Tensor, t: Tensor, end: Tensor, noise: Noise
-    ) -> tuple[Tensor, Tensor]:
-        """The state of each sample at its last time, and these times, shape (B,)."""
-        t = t.repeat(len(x))
-        h = torch.full_like(t, FIRST_STEP)
-        error = torch.zeros_like(t)
+        self,
+        denoise: Denoise,
+        schedule: Schedule,
+        x: Tensor,
+        t: Tensor,
+        stops: Tensor,
+        noise: Noise,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The states at each stop when all are there, with the time, shape (), or else of each, (B,)."""
+        t, end, halts = t.repeat(len(x)), stops[-1], _Halts(stops, x)
+        h, error = torch.full_like(t, FIRST_STEP), torch.zeros_like(t)
         low_before, path = x, _BrownianPaths(x)
+        halts.reach(t, x)
         for _ in range(self.max_steps):
+            yield from halts.left()
             if bool((t == end).all()):
-                return x, t
-            taken, increment = path.ahead(torch.minimum(h, t - end), noise(x))
-            s = torch.where(taken < t - end, t - taken, end)
+                return
+            goal = halts.ahead()
+            taken, increment = path.ahead(torch.minimum(h, t - goal), noise(x))
+            s = torch.where(taken < t - goal, t - taken, goal)
             low, high = _tried(denoise, schedule, x, t, s, increment)
             error = self._error(low, high, low_before)
             kept = error <= 1
@@ -113,8 +123,13 @@ class AdaptiveSDE(Sampler):
             path.advance(kept)
             kept = rows(kept, x)
             x, low_before = torch.where(kept, high, x), torch.where(kept, low, low_before)
-        if self.unfinished == "denoise" or bool((t == end).all()):
-            return x, t
+            halts.reach(t, x)
+        yield from halts.left()
+        if bool((t == end).all()):
+            return
+        if self.unfinished == "denoise":
+            yield x, t
+            return
         worst = int(t.argmax())
         raise Unfinished(
             f"max_steps = {self.max_steps} are not enough: at t = {float(t[worst]):.4g} the error of "
@@ -138,6 +153,32 @@ def _tried(
 
     low = step(t, x)
     return low, (low + step(s, low)) / 2
+
+
+class _Halts:
+    """Where each sample was at each stop; samples do not wait for one another."""
+
+    def __init__(self, stops: Tensor, like: Tensor) -> None:
+        self.stops, self.given = stops, 0
+        self.passed = torch.zeros(len(like), dtype=torch.long)
+        self.states = [like] * len(stops)
+
+    def ahead(self) -> Tensor:
+        """The next stop of each sample, the last for those that have passed it, shape (B,)."""
+        return self.stops[self.passed.clamp(max=len(self.stops) - 1)]
+
+    def reach(self, t: Tensor, x: Tensor) -> None:
+        """Keep the states x of those that are, at times t, where they next stop."""
+        here = (t == self.ahead()) & (self.passed < len(self.stops))
+        for i in sorted(set(self.passed[here].tolist())):
+            self.states[i] = torch.where(rows(here & (self.passed == i), x), x, self.states[i])
+        self.passed += here.long()
+
+    def left(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """What has not been given yet of the stops that all have passed."""
+        while self.given < int(self.passed.min()):
+            yield self.states[self.given], self.stops[self.given]
+            self.given += 1
 
 
 class _BrownianPaths:
