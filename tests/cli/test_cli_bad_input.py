@@ -70,6 +70,10 @@ def says(sentence, *words):
         (["moons", "sampling.sampler=dpm", *TINY], ["unknown sampler 'dpm'", "dpm++", "heun"]),
         (["moons", "schedule={kind: [vp]}", *TINY], ["schedule", "vp, subvp"]),
         (["moons", "network.width", *TINY], ["'network.width' is not an override", "key=value"]),
+        (
+            ["moons", "objective.coupling=minibatch-ot", "sampling.sampler=pc", *TINY],
+            ["PredictorCorrector adds fresh noise", "MinibatchOT", "dpm++ or heun"],
+        ),
         (["moons", "training.batch=0", *TINY], ["batch must be at least 1, got 0"]),
         (["moons", "training.lr=-1", *TINY], ["lr must be above 0 and finite, got -1.0"]),
         (["moons", "training.lr=.inf", *TINY], ["lr must be above 0 and finite, got inf"]),

@@ -15,6 +15,7 @@ from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedules import VE, VP, Cosine, Flow, SubVP
 from scorefield.errors import InputError
 from scorefield.samplers.noise import seeded
+from scorefield.samplers.stochastic import EulerMaruyama
 
 FINE = DormandPrince(1e-8, 1e-8)
 
@@ -298,6 +299,12 @@ def test_output_that_is_not_finite_is_reported(run, normal):
         InputError, match=r"the model's output is not finite at t = (0\.[56789]|1$)"
     ):
         run(Broken(VP()), normal(2, 2))
+
+
+@pytest.mark.parametrize("run", [log_likelihood, encode, decode])
+def test_a_sampler_is_no_solver(run, mixture, normal):
+    with pytest.raises(InputError, match=r"such as DormandPrince\(\), got EulerMaruyama"):
+        run(mixture(VP()), normal(2, 2), solver=EulerMaruyama())
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,13 @@ def test_impossible_bounds_are_refused(normal):
         variational_bound(white(VP()), normal(2, 3), times[:0])
 
 
+def test_a_bound_of_no_number_is_none(normal):
+    broken = white(VP())
+    broken.forward = lambda x, t, **cond: torch.full_like(x, math.nan)
+    with pytest.raises(InputError, match="output is not finite at t = 1"):
+        variational_bound(broken, normal(2, 3), UniformTime().times(VP(), 3))
+
+
 def test_times_of_a_chain_decrease(gaussian, normal):
     with pytest.raises(InputError, match="times must decrease"):
         variational_bound(gaussian(VP()), normal(2, 2), [0.1, 0.5, 1.0])

@@ -16,6 +16,7 @@ from scorefield.guidance.cfg import CFG
 from scorefield.samplers.base import Conditioned, sample
 from scorefield.samplers.calibration import calibrate
 from scorefield.samplers.calibration_walks import Equations, Walks, distances
+from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import UniformLogSNR
 from scorefield.samplers.residual import GaussianResidual
@@ -185,6 +186,8 @@ def test_impossible_requests_are_refused(line):
     with pytest.raises(InputError, match="steps must be at least 2, got 1"):
         calibrate(data, x, 1)
     assert math.isfinite(next(iter(calibrate(data, x[:4], 2))).error)
+    with pytest.raises(InputError, match=r"only GaussianResidual\(\) can be .*, got DPMSolverPP"):
+        calibrate(data, x, 3, DPMSolverPP())
     without = MixtureDenoiser(VP(), torch.ones(1), torch.zeros(1, 1), torch.ones(1, 1, 1))
     without.moments = None
     with pytest.raises(InputError, match="needs the mean and covariance"):

@@ -15,6 +15,7 @@ from scorefield.recipes import catalog
 from scorefield.samplers.adaptive import AdaptiveSDE
 from scorefield.samplers.ancestral import DDIM, Ancestral
 from scorefield.samplers.base import Step, sample, trajectory
+from scorefield.samplers.correctors import SASolver
 from scorefield.samplers.exponential import DPMSolverPP, SDEDPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR, UniformTime
@@ -103,6 +104,39 @@ def test_one_step_is_the_denoised_start(mixture, normal):
         (only,) = trajectory(denoiser, x, kind(), 1)
         assert torch.equal(only.x, x)
         assert torch.equal(only.x0, denoiser(x, torch.ones((), dtype=torch.float64)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "values"),
+    [
+        (PredictorCorrector, "snr", (0.0, 1.0, math.nan, math.inf)),
+        (EulerMaruyama, "eta", (0.0, math.nan, math.inf)),
+        (SDEDPMSolverPP, "eta", (0.0, math.nan, math.inf)),
+        (DDIM, "eta", (-1.0, math.nan, math.inf)),
+        (SASolver, "tau", (-1.0, math.nan, math.inf)),
+        (Heun, "churn", (-1.0, math.nan, math.inf)),
+        (Heun, "churn_min", (-1.0, math.nan)),
+        (Heun, "churn_max", (-1.0, math.nan)),
+        (Heun, "churn_noise", (-1.0, math.nan, math.inf)),
+    ],
+)
+def test_settings_that_no_sampler_can_have_are_named_with_their_value(kind, name, values):
+    for value in values:
+        with pytest.raises(InputError, match=rf"{name} must .*, got {value}"):
+            kind(**{name: value})
+
+
+def test_a_start_that_is_not_finite_is_not_the_models_fault(mixture, normal):
+    x = normal(3, 2)
+    x[1, 0] = math.nan
+    with pytest.raises(InputError, match="the states to start from must be finite"):
+        trajectory(mixture(VP()), x, DDIM(), 3)
+
+
+@pytest.mark.parametrize("steps", [2.5, math.nan, "3"])
+def test_a_part_of_a_step_is_none(steps, mixture):
+    with pytest.raises(InputError, match="steps must be a whole number, at least 1, got "):
+        trajectory(mixture(VP()), (3, 2), DDIM(), steps)
 
 
 @pytest.mark.parametrize("start", [1.0, 0.5])

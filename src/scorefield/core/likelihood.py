@@ -236,8 +236,12 @@ def _flow(
     norm: Callable[[Tensor], Tensor],
     slope: Slope,
 ) -> Progress:
-    schedule = denoiser.schedule
-    return (solver or DormandPrince()).solve(
+    schedule, solver = denoiser.schedule, DormandPrince() if solver is None else solver
+    if not isinstance(solver, Solver):
+        raise InputError(
+            f"solver must be one of the flow's equation, such as DormandPrince(), got {solver!r}"
+        )
+    return solver.solve(
         slope,
         start,
         log_angle(schedule, t),

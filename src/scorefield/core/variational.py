@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand
-from scorefield.core.denoisers import Denoiser
+from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.levels import Levels
 from scorefield.core.schedule import Schedule, as_time
 from scorefield.core.sde import transition
@@ -71,7 +71,8 @@ def variational_bound(
         cond: conditions by name, such as ``label`` of shape (B,).
 
     Raises:
-        InputError: for a variance that is not above 0, fewer than 1 time, or times that do not decrease.
+        InputError: for a variance that is not above 0, fewer than 1 time, times that do not decrease, or
+            when the model's output is not finite.
 
     Reference: Sohl-Dickstein et al. 2015, eq. 14; Ho et al. 2020, eq. 5. arXiv:1503.03585, arXiv:2006.11239
     """
@@ -88,6 +89,7 @@ def variational_bound(
             alpha, sigma = schedule(t)
             x = expand(alpha, x0) * x0 + expand(sigma, x0) * noise(x0)
             x0_hat = denoiser(x, t, **cond)
+            check_finite(x0_hat, t)
             if s is not None:
                 kls.append(_step(schedule, x0 - x0_hat, t, s, variance))
     (alpha, sigma), last = schedule(times[0]), schedule(times[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -41,8 +42,8 @@ class DDIM(OneStep):
         return self.eta > 0
 
     def __post_init__(self) -> None:
-        if not self.eta >= 0:
-            raise InputError(f"eta must be at least 0, got {self.eta}")
+        if not 0 <= self.eta < math.inf:
+            raise InputError(f"eta must be at least 0 and finite, got {self.eta}")
 
     def step(
         self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise

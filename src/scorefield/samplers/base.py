@@ -22,6 +22,7 @@ from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.moments import Moments
 from scorefield.core.schedule import Schedule
 from scorefield.core.sde import transition
+from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.linear import combined, levels
 from scorefield.samplers.noise import AFRESH, Noise, seeded
@@ -191,10 +192,13 @@ def trajectory(
         cond: conditions by name, such as ``label`` of shape (B,).
 
     Raises:
-        InputError: at the call, for steps or a start that the grid cannot have, or states of whole numbers.
+        InputError: at the call, for steps or a start that the grid cannot have, or states that are whole
+            numbers or not finite.
     """
     if isinstance(x, Tensor):
         check_floating(x)
+        if not bool(x.isfinite().all()):
+            raise InputError("the states to start from must be finite, and some are not")
     schedule = denoiser.schedule
     moments = denoiser.moments
     spread = 1.0 if moments is None else moments.sigma_data

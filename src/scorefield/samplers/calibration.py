@@ -78,7 +78,8 @@ def calibrate(
         cond: conditions by name, such as ``label`` of shape (B,).
 
     Raises:
-        InputError: at the call, for fewer than two samples or steps, or a model without moments.
+        InputError: at the call, for fewer than two samples or steps, another sampler, or a model without
+            moments.
 
     Reference: our own; Marquardt 1963, An Algorithm for Least-Squares Estimation of Nonlinear Parameters,
         for the step; Zheng et al. 2023, DPM-Solver-v3, for a solver fitted to its model. arXiv:2310.13268
@@ -87,12 +88,15 @@ def calibrate(
         raise InputError(f"a calibration needs at least 2 samples, got {len(x)}")
     if steps < 2:
         raise InputError(f"steps must be at least 2, got {steps}")
+    sampler = GaussianResidual() if sampler is None else sampler
+    if not isinstance(sampler, GaussianResidual):
+        raise InputError(f"only GaussianResidual() can be calibrated, got {sampler!r}")
     if denoiser.moments is None:
         raise InputError("a calibration needs the mean and covariance of the data")
     asked, taught = (
         each if batch is None else _InParts(each, batch) for each in (denoiser, teacher or denoiser)
     )
-    return _search(asked, taught, x, steps, sampler or GaussianResidual(), cond)
+    return _search(asked, taught, x, steps, sampler, cond)
 
 
 class _InParts(Denoiser):

@@ -155,8 +155,8 @@ class SASolver(FreeCorrection):
             raise InputError(f"predictor_order must be 1 to 4, got {self.predictor_order}")
         if self.corrector_order not in (0, 1, 2, 3, 4):
             raise InputError(f"corrector_order must be 0 to 4, got {self.corrector_order}")
-        if not self.tau >= 0:
-            raise InputError(f"tau must be at least 0, got {self.tau}")
+        if not 0 <= self.tau < math.inf:
+            raise InputError(f"tau must be at least 0 and finite, got {self.tau}")
 
     @property
     def stochastic(self) -> bool:

@@ -151,8 +151,10 @@ class SDEDPMSolverPP(DataPrediction):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.eta > 0:
-            raise InputError(f"eta must be above 0, got {self.eta}; use DPMSolverPP for 0")
+        if not 0 < self.eta < math.inf:
+            raise InputError(
+                f"eta must be above 0 and finite, got {self.eta}; use DPMSolverPP for 0"
+            )
 
     @property
     def noise_level(self) -> float:

@@ -100,8 +100,14 @@ class Heun(Sampler):
     order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        if not self.churn >= 0:
-            raise InputError(f"churn must be at least 0, got {self.churn}")
+        for name in ("churn", "churn_min", "churn_noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                value = getattr(self, name)
+                raise InputError(f"{name} must be at least 0 and finite, got {value}")
+        if self.churn_max is not None and not self.churn_max >= self.churn_min:
+            raise InputError(
+                f"churn_max must be at least churn_min, {self.churn_min:g}, got {self.churn_max}"
+            )
 
     @property
     def stochastic(self) -> bool:

@@ -35,6 +35,8 @@ class Grid(ABC):
 
 def check_request(schedule: Schedule, n: int, start: float) -> None:
     """Refuse a number of times or a start that no grid can have."""
+    if not hasattr(n, "__index__"):
+        raise InputError(f"steps must be a whole number, at least 1, got {n!r}")
     if n < 1:
         raise InputError(f"steps must be at least 1, got {n}")
     if not schedule.t_min < start <= 1:

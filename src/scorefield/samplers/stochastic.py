@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -72,8 +73,8 @@ class EulerMaruyama(OneStep):
     stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.eta > 0:
-            raise InputError(f"eta must be above 0, got {self.eta}; use Euler for 0")
+        if not 0 < self.eta < math.inf:
+            raise InputError(f"eta must be above 0 and finite, got {self.eta}; use Euler for 0")
 
     def step(
         self, schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, noise: Noise
@@ -129,7 +130,7 @@ class PredictorCorrector(Sampler):
         grid: the times to visit.
         predictor: the sampler whose steps are corrected; its own grid is not used.
         corrector_steps: Langevin steps after each predictor step; at least 0.
-        snr: the size of a Langevin step relative to the noise; above 0.
+        snr: the size of a Langevin step relative to the noise; between 0 and 1.
 
     Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, Algorithms 2 to 5.
         arXiv:2011.13456
@@ -146,8 +147,10 @@ class PredictorCorrector(Sampler):
             raise InputError(
                 f"predictor must be a one-step sampler, as EulerMaruyama(), got {self.predictor!r}"
             )
-        if not self.snr > 0:
-            raise InputError(f"snr must be above 0, got {self.snr}")
+        if (
+            not 0 < self.snr < 1
+        ):  # from 1 on δ > 2 v where data are points, and the corrector diverges
+            raise InputError(f"snr must lie between 0 and 1, got {self.snr}")
         if self.corrector_steps < 0:
             raise InputError(f"corrector_steps must be at least 0, got {self.corrector_steps}")
 
