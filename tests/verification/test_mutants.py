@@ -14,9 +14,22 @@ from scorefield.core.schedules import VE, VP, Flow, SubVP
 from scorefield.guidance.cfg import CFG
 from scorefield.guidance.classifier import ClassifierGuidance
 from scorefield.samplers.base import OneStep, posterior_step
+from scorefield.samplers.exponential import DPMSolverPP
 from scorefield.samplers.flow import Euler
 from scorefield.samplers.stochastic import EulerMaruyama, euler_maruyama_step
-from scorefield.verification import Place, flows, guidance, identities, laws, learning, likelihoods
+from scorefield.verification import (
+    Place,
+    densities,
+    flows,
+    guidance,
+    identities,
+    laws,
+    learning,
+    likelihoods,
+    orders,
+    posteriors,
+    ramps,
+)
 from scorefield.verification import schedules as paths
 
 PLACE = Place()
@@ -146,6 +159,26 @@ def test_too_much_noise_is_found():
     assert laws.energy_share(Loud(factor=1.5), PLACE) > 1
 
 
+@dataclass(frozen=True)
+class HalfOrder(OneStep):
+    """Euler-Maruyama with noise that is too large by √h."""
+
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def step(self, schedule, x, x0, t, s, noise):
+        louder = 1 + float(torch.sqrt(t - s))
+        return euler_maruyama_step(schedule, x, x0, t, s, 1.0, lambda x: louder * noise(x))
+
+
+@pytest.mark.slow
+def test_a_stochastic_sampler_of_the_wrong_order_is_found():
+    assert orders.order_in_law(Loud(factor=1.0), PLACE) > 0.7
+    assert orders.order_in_law(Loud(), PLACE) < 0.7
+    assert orders.order_in_law(HalfOrder(), PLACE) < 0.7
+    assert orders.strong_order(HalfOrder(), PLACE) < 0.9
+
+
 def test_a_flow_without_its_half_is_found():
     assert abs(flows.order(NoHalf(), VP(), PLACE)) > 0.3
 
@@ -198,7 +231,11 @@ def test_a_denoiser_that_is_off_is_found(shrunk):
     assert identities.samples_are_points(PLACE) > 0.5
     assert flows.gaussian_map(VP(), PLACE) > 1e-4
     assert flows.velocity_of_map(VP(), PLACE) > 1e-5
-    assert flows.ramp(PLACE) > 1e-4
+    assert flows.error(flows.FINE, VP(), 2, 1.0, PLACE) > 1e-4
+    assert abs(flows.order_of_runge_kutta(VP(), PLACE) - 4) > 0.25
+    assert densities.solved_likelihood(VP(), PLACE) > 1e-3
+    assert ramps.ramp(PLACE) > 1e-4
+    assert ramps.ramp_by_nodes(PLACE) > 1e-4
     assert abs(flows.order(Euler(), VP(), PLACE)) > 0.3
     assert likelihoods.gaussian_likelihood(VP(), PLACE) > 1e-3
     assert likelihoods.discrete_bound(PLACE) > 1e-6
@@ -241,10 +278,21 @@ def test_a_gradient_of_the_wrong_size_is_found(monkeypatch):
             plain = self.plain(x, t)
             return plain + self.schedule(t)[0] * (self.led(x, t) - plain)
 
-    monkeypatch.setattr(guidance, "ClassifierGuidance", Off)
+    for module in (guidance, posteriors):
+        monkeypatch.setattr(module, "ClassifierGuidance", Off)
     assert guidance.classifier(VP(), PLACE) > 1e-3
     assert guidance.inverse_problem(VP(), PLACE) > 1e-3
+    assert posteriors.covariance_guidance(VP(), PLACE) > 1e-3
     assert guidance.classifier(VE(), PLACE) < 1e-10  # where α is 1 there is no mistake
+
+
+@pytest.mark.slow
+def test_a_posterior_that_is_off_is_found(monkeypatch):
+    assert posteriors.posterior_energy(DPMSolverPP(), PLACE, scale=2.0) > 1
+    assert posteriors.replacement(0.8, PLACE) > 0.1
+    exact = posteriors.log_evidence
+    monkeypatch.setattr(posteriors, "log_evidence", lambda *a, **k: 0.7 * exact(*a, **k))
+    assert abs(posteriors.particle_slope(PLACE, runs=32, steps=20) + 0.5) > 0.1
 
 
 def test_a_stop_on_the_way_is_not_another_sampler():

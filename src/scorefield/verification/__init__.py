@@ -8,6 +8,9 @@ from scorefield.verification import (
     laws,
     learning,
     likelihoods,
+    orders,
+    posteriors,
+    ramps,
     schedules,
 )
 from scorefield.verification.claims import Claim, Finding, Place, verify
@@ -18,10 +21,13 @@ CLAIMS = (
     *schedules.CLAIMS,
     *identities.CLAIMS,
     *flows.CLAIMS,
+    *ramps.CLAIMS,
     *laws.CLAIMS,
+    *orders.CLAIMS,
     *likelihoods.CLAIMS,
     *densities.CLAIMS,
     *guidance.CLAIMS,
+    *posteriors.CLAIMS,
     *learning.CLAIMS,
 )
 

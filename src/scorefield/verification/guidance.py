@@ -169,17 +169,19 @@ def log_evidence(x: Tensor, t: Tensor, path: Schedule, parts: list[GaussianDenoi
     return torch.logsumexp(torch.stack(joint), 0) - torch.logsumexp(torch.stack(prior), 0)
 
 
+def given_y(mean: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """√2π p(y), and mean and covariance given y, of data N(mean, c), by Kálmán's formulas."""
+    seen, off = c @ MATRIX[0], Y - MATRIX[0] @ mean
+    spread = MATRIX[0] @ seen + NOISE**2
+    evidence = torch.exp(-0.5 * off**2 / spread) / torch.sqrt(spread)
+    return evidence, mean + seen / spread * off, c - torch.outer(seen, seen) / spread
+
+
 def posterior(path: Schedule, place: Place) -> MixtureDenoiser:
-    """The exact posterior of `mixture` given y, a mixture again, by Kálmán's formulas."""
-    a, weights, means, covariances = MATRIX, [], [], []
-    for weight, mean, c in zip(*MIXTURE, strict=True):
-        spread = (a @ c @ a.T)[0, 0] + NOISE**2
-        gain = (c @ a.T)[:, 0] / spread
-        off = Y - (a @ mean)[0]
-        weights.append(weight * torch.exp(-0.5 * off**2 / spread) / torch.sqrt(spread))
-        means.append(mean + gain * off)
-        covariances.append(c - torch.outer(gain, (a @ c)[0]))
-    return place.put(MixtureDenoiser(path, *map(torch.stack, (weights, means, covariances))))
+    """The exact posterior of `mixture` given y, a mixture again."""
+    parts = zip(*(given_y(m, c) for m, c in zip(*MIXTURE[1:], strict=True)), strict=True)
+    evidence, means, covariances = map(torch.stack, parts)
+    return place.put(MixtureDenoiser(path, MIXTURE[0] * evidence, means, covariances))
 
 
 def inverse_problem(path: Schedule, place: Place) -> float:

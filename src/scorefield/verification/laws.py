@@ -23,7 +23,15 @@ from scorefield.verification.problems import every_sampler, gaussian, mixture, o
 def affine_law(
     denoiser: GaussianDenoiser, sampler: Sampler, steps: int, place: Place
 ) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of a sampler's last state, for Gaussian data: exact, no Monte Carlo.
+    """Mean and covariance of a sampler's last state, for Gaussian data: exact, no Monte Carlo."""
+    mean, off = affine_map(denoiser, sampler, steps, place)
+    return mean, off.T @ off
+
+
+def affine_map(
+    denoiser: GaussianDenoiser, sampler: Sampler, steps: int, place: Place
+) -> tuple[Tensor, Tensor]:
+    """A sampler's last state as its mean and what each independent number adds to it, (N, D).
 
     For Gaussian data every sampler is an affine map of its start and of its noise. Row 0 starts at
     the exact mean without noise, the next D rows a standard deviation off along each axis of the
@@ -46,8 +54,7 @@ def affine_law(
         return z
 
     (last,) = deque(trajectory(denoiser, x, sampler, steps, noise=unit), maxlen=1)
-    off = last.x[1:] - last.x[0]
-    return last.x[0], off.T @ off
+    return last.x[0], last.x[1:] - last.x[0]
 
 
 def _calls(denoiser: GaussianDenoiser, sampler: Sampler, steps: int, x: Tensor) -> int:
@@ -138,12 +145,17 @@ def energy_share(sampler: Sampler, place: Place, n: int = 400) -> float:
     (last,) = deque(walk, maxlen=1)
     alpha, sigma = (float(v) for v in path(last.t))
     exact = alpha * denoiser.draw(n, generator) + sigma * place.double.normal(n, 2, seed=11).cpu()
-    both = torch.cat([last.x.double().cpu(), exact])
+    return energy_over_band(last.x.double().cpu(), exact, generator)
+
+
+def energy_over_band(x: Tensor, y: Tensor, generator: torch.Generator) -> float:
+    """The energy distance of n points to n others over the 99 % quantile of 199 relabelings."""
+    n, both = len(x), torch.cat([x, y])
     apart = torch.cdist(both, both)
     sign = torch.cat([torch.ones(n), -torch.ones(n)]).double()
     orders = [torch.randperm(2 * n, generator=generator) for _ in range(199)]
     signs = torch.stack([sign, *(sign[o] for o in orders)])
-    energy = -torch.einsum("pi,ij,pj->p", signs, apart, signs)  # n² times the energy distance
+    energy = -(signs @ apart * signs).sum(1)  # n² times the energy distance
     return float(energy[0] / energy[1:].quantile(0.99))
 
 

@@ -106,6 +106,8 @@ def _settings(cls: type[Sampler]) -> Iterator[dict[str, Any]]:
     types = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         values: tuple[Any, ...] = ()
+        if field.name == "unfinished":
+            continue  # what becomes of samples that do not arrive; these do
         if get_origin(types[field.name]) is Literal:
             values = get_args(types[field.name])
         elif field.name == "order":
