@@ -26,10 +26,10 @@ def test_sample_draws_by_the_file_that_it_writes(work, run, folder, strict):
     assert np.array_equal(np.load("few.npz")[key], model.spec.to_arrays(expected))
 
 
-def test_guidance_ends_where_it_is_asked_to(work, run):
+def test_guidance_ends_where_it_is_asked_to(work, run, strict):
     """The file says so, and its numbers are for a model that is led so far and a teacher all the way."""
-    words = ["--guidance", "2", "--guidance-least", "1"]
-    run("calibrate", "images", "--steps", "3", "-n", "8", *words, "-o", "found.yaml")
+    words = ["--guidance", "2", "--guidance-least", "1", "--json"]
+    *_, done = run("calibrate", "images", "--steps", "3", "-n", "8", *words, "-o", "found.yaml")
     found, model = read_sampling(work / "found.yaml"), load("images", precision="fp32")
     assert (found.guidance, found.guidance_least) == (2.0, 1.0)
     brief, whole = CFG(model.denoiser, 2.0, least=1.0), CFG(model.denoiser, 2.0)
@@ -37,7 +37,11 @@ def test_guidance_ends_where_it_is_asked_to(work, run):
     x, label = model.noise(8, 0), model.labels(8)
     *_, last = calibrate(brief, x, 3, way, teacher=whole, label=label)
     assert found.sampler == last.sampler
+    asked = []
+    model.denoiser.register_forward_pre_hook(lambda *_: asked.append(1))
     expected = sample(brief, x[:2], found.sampler, 3, label=label[:2])
+    assert 3 < len(asked) < 6
+    assert strict(done)["evaluations"] == len(asked)
     run("sample", "images", "--sampler", "found.yaml", "-n", "2", "-o", "few.npz")
     assert np.array_equal(np.load("few.npz")["images"], model.spec.to_arrays(expected))
 

@@ -23,7 +23,9 @@ def test_likelihood_of_images(work, run, digits, strict):
         "bits/dim",
         "nats",
         "of a level is left at t_min; ",
-        "probes",
+        "dequantised (uniform): a lower bound",
+        "2 rademacher a sample: ",
+        "prior  normal, with the data's mean and variance at t = 1",
         "halving",
         "evaluations",
         "s a sample",
@@ -40,6 +42,7 @@ def test_likelihood_of_images(work, run, digits, strict):
     assert done["bits_per_dim"] == pytest.approx(float(bits.mean()), rel=1e-3)
     assert done["bits_error"] == pytest.approx(float(bits.std()) / 3**0.5, rel=1e-2)
     assert done["samples"] == 3
+    assert (done["dequantisation"], done["trace"]) == ("uniform", "2 rademacher")
     alpha, sigma = map(float, model.denoiser.schedule(model.denoiser.schedule.t_min))
     assert done["noise_left"] == pytest.approx(sigma / alpha * 255 / 2)
     assert done["noise_bits"] == pytest.approx(levels_of(model.spec).blur(sigma / alpha))
@@ -65,6 +68,7 @@ def test_likelihood_of_points_has_nats_only(work, run, strict):
     assert done["bits_per_dim"] is None
     assert done["noise_left"] is None
     assert done["probe_error"] == 0  # two numbers: the exact trace
+    assert (done["dequantisation"], done["trace"]) == ("none", "exact")
     assert done["split"] == "test"
     text = "\n".join(run("likelihood", "points", "-n", "1"))
     assert "nats" in text

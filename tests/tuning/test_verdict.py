@@ -119,3 +119,5 @@ def test_a_picture(offset):
 def test_a_setting_in_the_words_of_sample():
     sampling = Sampling(sampler=DDIM(eta=0.5), steps=9, guidance=2.0)
     assert brief(sampling) == "ddim eta=0.5, 9 steps, guidance 2"
+    brief_one = replace(sampling, guidance_least=0.45)
+    assert brief(brief_one) == "ddim eta=0.5, 9 steps, guidance 2, guidance_least=0.45"

@@ -6,7 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scorefield import DataSpec, GaussianResidual, InputError, Model, Sampling, calibrate, load
+import torch
+
+from scorefield import (
+    DataSpec,
+    Denoiser,
+    GaussianResidual,
+    InputError,
+    Model,
+    Sampling,
+    calibrate,
+    load,
+)
 from scorefield.atomic import check_file
 from scorefield.cli.evaluate import folder_of, which
 from scorefield.cli.options import Json, Number, Out, Weights, Whole
@@ -77,13 +88,16 @@ def calibrate_run(
             advance(found.share, f"error {found.error:.3g}, {found.before:.3g} before")
     write_sampling(out, replace(way, sampler=found.sampler, steps=steps))
     words = f"{run} --weights raw" if weights == "raw" else run
+    evaluations = steps + (0 if labels is None else _second_ones(led, found.sampler, steps, way))
     say(
         f"error {found.error:.4g} on noise that only chose between rounds, {found.before:.4g} by the rule\n"
+        f"{steps} steps, {evaluations} evaluations of the network for a sample\n"
         f"use: scorefield sample {words} --sampler {out}",
         as_json=as_json,
         event="done",
         error=found.error,
         before=found.before,
+        evaluations=evaluations,
         out=str(out),
     )
 
@@ -105,3 +119,14 @@ def _way(model: Model, guidance: float | None, least: float | None) -> Sampling:
             f"--guidance-least {least:g} needs guidance, and the model is drawn without; --guidance sets it"
         )
     return way
+
+
+def _second_ones(led: Denoiser, sampler: GaussianResidual, steps: int, way: Sampling) -> int:
+    """How many steps ask the network without the label too."""
+    if way.guidance in (None, 0, 1):
+        return 0
+    assert led.moments is not None  # it was calibrated
+    # The first time is the start, which is crossed without an evaluation.
+    _, *times = sampler.times(led.schedule, steps, 1.0, led.moments.sigma_data)
+    alpha, sigma = led.schedule(torch.stack(times))
+    return int((sigma >= way.guidance_least * alpha).sum())

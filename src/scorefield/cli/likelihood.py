@@ -88,6 +88,7 @@ def likelihood(
         "samples": len(x),
         **_measured(model, parts),
         **_left(model, dequantisation),
+        **_ways(model, dequantisation, probes, probe, parts),
         "solver_error": solver_error,
         "evaluations": max(part.evaluations for part in parts),
         "seconds_each": round(seconds / len(x), 4),
@@ -138,6 +139,19 @@ def _left(model: Model, dequantisation: str | None) -> dict[str, float | None]:
     return {"noise_left": noise / levels.spacing, "noise_bits": bits}
 
 
+def _ways(
+    model: Model, dequantisation: str | None, probes: int, probe: str, parts: list[LogLikelihood]
+) -> dict[str, str]:
+    """How the figures were come by, in words."""
+    exact = bool((_all(parts, "error") == 0).all())
+    plain = "none" if levels_of(model.spec) is None else "uniform"
+    return {
+        "dequantisation": dequantisation or plain,
+        "trace": "exact" if exact else f"{probes} {probe}",
+        "prior": "normal, with the data's mean and variance",
+    }
+
+
 def _solver_error(
     model: Model,
     x: Tensor,
@@ -169,10 +183,16 @@ def _text(facts: dict[str, Any]) -> str:
         cost = facts["noise_bits"]
         dear = "" if cost is None else f"; {cost:.2g} bits for a number whose level is sure"
         rows.append(("noise", f"{facts['noise_left']:.2g} of a level is left at t_min{dear}"))
+    if facts["dequantisation"] != "none":
+        rows.append(
+            ("levels", f"dequantised ({facts['dequantisation']}): a lower bound, by one draw")
+        )
     known = facts["probe_error"]
-    chance = "not known from one probe" if known is None else f"{known:.3g} nats of that mean"
+    chance = "their error is not known" if known is None else f"{known:.3g} nats of that mean"
+    words = "exact" if facts["trace"] == "exact" else f"{facts['trace']} a sample: {chance}"
     rows += [
-        ("probes", chance),
+        ("trace", words),
+        ("prior", f"{facts['prior']} at t = 1"),
         ("solver", f"{facts['solver_error']:.3g} nats a sample, by halving the tolerance"),
         ("cost", f"{facts['evaluations']} evaluations, {facts['seconds_each']:.3g} s a sample"),
     ]

@@ -83,6 +83,8 @@ def brief(sampling: Sampling) -> str:
         elif key not in ("kind", "grid") and value != plain[key]:
             words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     led = [] if sampling.guidance is None else [f"guidance {sampling.guidance:g}"]
+    if led and sampling.guidance_least > 0:
+        led.append(f"guidance_least={sampling.guidance_least:g}")
     return ", ".join([" ".join(words), f"{sampling.steps} steps", *led])
 
 
