@@ -127,11 +127,13 @@ class AdaptiveSDE(Sampler):
         yield from halts.left()
         if bool((t == end).all()):
             return
-        if self.unfinished == "denoise":
-            yield x, t
-            return
+        if self.unfinished == "error":
+            raise self._exhausted(t, error)
+        yield x, t
+
+    def _exhausted(self, t: Tensor, error: Tensor) -> Unfinished:
         worst = int(t.argmax())
-        raise Unfinished(
+        return Unfinished(
             f"max_steps = {self.max_steps} are not enough: at t = {float(t[worst]):.4g} the error of "
             f"the last step tried is {float(error[worst]):.3g} times the tolerance"
         )
