@@ -9,7 +9,15 @@ from PIL import Image
 
 from scorefield import DormandPrince
 from scorefield.cli.main import main
-from scorefield.models import bits_per_dim, data_of, decoded, levels_of, likelihoods, load
+from scorefield.models import (
+    bits_per_dim,
+    bounds,
+    data_of,
+    decoded,
+    levels_of,
+    likelihoods,
+    load,
+)
 from scorefield.viz import picture as draw
 
 COARSE = ["--rtol", "0.1", "--atol", "0.1"]
@@ -92,6 +100,25 @@ def test_other_bounds_and_labels_are_other_numbers(work, run, digits, strict):
         found.add(done["nats"])
         assert (done["noise_bits"] is None) == ("variational" in more)
     assert len(found) == 5
+
+
+@pytest.mark.parametrize("folder", ["images", "points"])
+def test_the_bound_of_a_chain(work, run, digits, strict, folder):
+    words = ["likelihood", folder, "--split", "train", "-n", "3", "--bound", "6"]
+    text = "\n".join(run(*words))
+    assert "3 of train" in text
+    assert "variational, of 6 times, by one draw" in text
+    assert ("bits/dim" in text) == (folder == "images")
+    *_, last = run(*words, "--batch", "2", "--json")
+    done, model = strict(last), load(folder)
+    found = torch.cat(
+        [part.log_prob for part in bounds(model, *data_of(model, "train", 3), steps=6)]
+    )
+    assert done["nats"] == pytest.approx(float(found.mean()), rel=1e-3)
+    terms = [done[f"{part}_nats"] for part in ("prior", "steps", "data")]
+    levels = levels_of(model.spec)
+    cell = 0.0 if levels is None else 144 * np.log(levels.spacing)
+    assert done["nats"] == pytest.approx(-sum(terms) - cell, rel=1e-3)
 
 
 def test_codes_there_and_back(work, run, strict):

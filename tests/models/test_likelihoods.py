@@ -6,15 +6,27 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scorefield.core.couplings import MinibatchOT
 from scorefield.core.denoisers import NetworkDenoiser
 from scorefield.core.levels import Levels, data_log_likelihood
 from scorefield.core.likelihood import normal_prior
 from scorefield.core.ode import DormandPrince, FixedSteps
+from scorefield.core.variational import variational_bound
 from scorefield.data.base import DataSpec
 from scorefield.data.toy import Moons
 from scorefield.errors import InputError
-from scorefield.models import between, bits_per_dim, codes, data_of, decoded, levels_of, likelihoods
+from scorefield.models import (
+    between,
+    bits_per_dim,
+    bounds,
+    codes,
+    data_of,
+    decoded,
+    levels_of,
+    likelihoods,
+)
 from scorefield.recipes.catalog import SCHEDULES
+from scorefield.samplers.grids import UniformTime
 from scorefield.samplers.noise import seeded
 
 COARSE = FixedSteps("rk4", 6)
@@ -66,7 +78,7 @@ def test_likelihoods_are_those_of_the_denoiser(images, pictures):
         images.denoiser,
         x,
         Levels(-1.0, 1.0, 256),
-        noise=seeded(4, range(3)),
+        noise=seeded(4, range(len(x))),
         solver=COARSE,
         probes=2,
         prior=prior,
@@ -183,3 +195,32 @@ def test_impossible_batches_are_refused(points):
         next(likelihoods(points, torch.zeros(2, 2), batch=0))
     with pytest.raises(InputError, match=r"the model is for shape \(2,\), got \(3,\)"):
         next(codes(points, torch.zeros(2, 3)))
+
+
+@pytest.mark.parametrize("kind", ["images", "points"])
+def test_a_chain_bounds_the_density_of_the_data(kind, images, points, pictures):
+    """Of levels their probability is bounded, whose density is smaller by the volume of a cell."""
+    some = torch.tensor([[0.3, 0.4], [-1.0, 0.2], [0.0, 0.7]])
+    model, x, label = {"images": (images, *pictures), "points": (points, some, None)}[kind]
+    found = torch.cat([part.log_prob for part in bounds(model, x, label, steps=5, seed=4, batch=2)])
+    spec = model.spec
+    direct = variational_bound(
+        model.denoiser,
+        x,
+        UniformTime().times(model.denoiser.schedule, 5),
+        mean=torch.tensor(spec.mean).reshape(-1, *[1] * (len(spec.shape) - 1)),
+        variance=spec.sigma_data**2,
+        levels=levels_of(spec),
+        noise=seeded(4, range(3)),
+        **({} if label is None else {"label": label}),
+    ).log_prob
+    cell = 0.0 if spec.levels is None else math.prod(spec.shape) * math.log(levels_of(spec).spacing)
+    assert torch.allclose(found, direct - cell, rtol=1e-4, atol=1e-3)
+
+
+def test_a_chain_of_coupled_noise_has_no_bound(images, pictures):
+    objective = replace(images.recipe.objective, coupling=MinibatchOT())
+    coupled = replace(images, recipe=replace(images.recipe, objective=objective))
+    x, label = pictures
+    with pytest.raises(InputError, match=r"independent of the data, and .* MinibatchOT pairs"):
+        next(bounds(coupled, x, label, steps=3))

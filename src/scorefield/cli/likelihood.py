@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from scorefield import DormandPrince, LogLikelihood, Model, bits_per_dim, load
+from scorefield import (
+    DormandPrince,
+    LogLikelihood,
+    Model,
+    VariationalBound,
+    bits_per_dim,
+    load,
+)
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
-from scorefield.models import data_of, levels_of, likelihoods
+from scorefield.models import bounds, data_of, levels_of, likelihoods
 
 LOOKED_AT = 4  # samples that are done again to half the tolerance
 
@@ -28,6 +36,7 @@ def likelihood(
     rtol: float = 1e-3,
     atol: float = 1e-3,
     dequantisation: str | None = None,
+    bound: Whole | None = None,
     label: str = "data",
     seed: Whole = 0,
     batch: Whole = 16,
@@ -57,6 +66,9 @@ def likelihood(
         Absolute tolerance of the solver.
     dequantisation
         For data of levels: uniform (if not given) or variational; none for real numbers.
+    bound
+        Times of a chain of reverse steps, 1000 for DDPM's: the variational bound that training aims at, in
+        place of the flow's likelihood. Solver, probes and dequantisation play no part in it.
     label
         What a conditional model is told: data for the samples' own classes, or none.
     seed
@@ -73,6 +85,13 @@ def likelihood(
     solver = DormandPrince(rtol, atol)
     model = load(run, device=device, weights=weights)
     x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
+    facts: dict[str, Any] = {"split": split, "samples": len(x)}
+    if bound is not None:
+        chain = bounds(model, x, labels, steps=bound, seed=seed, batch=batch)
+        with bar(f"bound of {run}", as_json=as_json) as advance:
+            facts |= {"steps": bound} | _bounded(model, chain, len(x), advance)
+        say(_text_of_bound(facts), as_json=as_json, event="done", run=run, **facts)
+        return
     ask: dict[str, Any] = {"probes": probes, "probe": probe, "exact": exact, "seed": seed}
     ask |= {"dequantisation": dequantisation, "batch": batch}
     begin, parts, done = time.perf_counter(), [], 0
@@ -83,10 +102,9 @@ def likelihood(
             advance(done / len(x), f"{_mean(_all(parts, 'log_prob')):.1f} nats")
         seconds = time.perf_counter() - begin
         solver_error = _solver_error(model, x, labels, solver, _all(parts, "log_prob"), ask)
-    facts = {
-        "split": split,
-        "samples": len(x),
-        **_measured(model, parts),
+    facts |= {
+        **_measured(model, _all(parts, "log_prob")),
+        "probe_error": _probe_error(parts),
         **_left(model, dequantisation),
         **_ways(model, dequantisation, probes, probe, parts),
         "solver_error": solver_error,
@@ -110,14 +128,11 @@ def _standard_error(values: Tensor) -> float | None:
     return float(values.std()) / len(values) ** 0.5 if len(values) > 1 else None
 
 
-def _measured(model: Model, parts: list[LogLikelihood]) -> dict[str, Any]:
-    """Nats and bits with what chance leaves open: over samples, and over the probes alone."""
-    log_prob, error = _all(parts, "log_prob"), _all(parts, "error")
-    probes = float(error.square().sum().sqrt()) / len(error)
+def _measured(model: Model, log_prob: Tensor) -> dict[str, Any]:
+    """Nats and bits with what chance leaves open over samples."""
     facts: dict[str, Any] = {
         "nats": _mean(log_prob),
         "nats_error": _standard_error(log_prob),
-        "probe_error": None if bool(error.isnan().any()) else probes,
         "bits_per_dim": None,
         "bits_error": None,
     }
@@ -125,6 +140,36 @@ def _measured(model: Model, parts: list[LogLikelihood]) -> dict[str, Any]:
         bits = bits_per_dim(log_prob, model.spec)
         facts |= {"bits_per_dim": _mean(bits), "bits_error": _standard_error(bits)}
     return facts
+
+
+def _probe_error(parts: list[LogLikelihood]) -> float | None:
+    """The standard error of the mean over the probes alone; none where a single one cannot tell."""
+    error = _all(parts, "error")
+    whole = float(error.square().sum().sqrt()) / len(error)
+    return None if bool(error.isnan().any()) else whole
+
+
+def _bounded(
+    model: Model,
+    chain: Iterator[VariationalBound],
+    count: int,
+    advance: Callable[[float, str], None],
+) -> dict[str, Any]:
+    """A chain's bound, and the means of its parts in nats."""
+    begin, found, terms = time.perf_counter(), [], []
+    for part in chain:
+        found.append(part.log_prob.cpu())
+        terms.append(torch.stack([part.prior, part.steps.sum(1), part.data]).cpu())
+        log_prob = torch.cat(found)
+        advance(len(log_prob) / count, f"{_mean(log_prob):.1f} nats")
+    prior, steps, data = torch.cat(terms, 1).mean(1).tolist()
+    return {
+        **_measured(model, log_prob),
+        "prior_nats": prior,
+        "steps_nats": steps,
+        "data_nats": data,
+        "seconds_each": round((time.perf_counter() - begin) / count, 4),
+    }
 
 
 def _left(model: Model, dequantisation: str | None) -> dict[str, float | None]:
@@ -168,8 +213,8 @@ def _solver_error(
     return _mean((coarse[few] - fine).abs())
 
 
-def _text(facts: dict[str, Any]) -> str:
-    """The facts for people."""
+def _first_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """How many samples, and their bits and nats."""
 
     def pm(error: float | None, digits: int) -> str:
         return "" if error is None else f" ± {error:.{digits}f}"
@@ -179,6 +224,28 @@ def _text(facts: dict[str, Any]) -> str:
         bits = f"{facts['bits_per_dim']:.4f}{pm(facts['bits_error'], 4)}"
         rows.append(("bits/dim", f"{bits} (standard error over samples)"))
     rows.append(("nats", f"{facts['nats']:.3f}{pm(facts['nats_error'], 3)} (log-density a sample)"))
+    return rows
+
+
+def _text_of_bound(facts: dict[str, Any]) -> str:
+    """A bound's facts for people."""
+    prior, steps, data = (facts[f"{part}_nats"] for part in ("prior", "steps", "data"))
+    rows = [
+        *_first_rows(facts),
+        ("bound", f"variational, of {facts['steps']} times, by one draw of noise at each"),
+        ("parts", f"{prior:.3g} prior, {steps:.4g} steps, {data:.4g} data (nats a sample)"),
+        ("cost", f"{facts['steps']} evaluations, {facts['seconds_each']:.3g} s a sample"),
+    ]
+    return _aligned(rows)
+
+
+def _aligned(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(f"{name:>9}  {text}" for name, text in rows)
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """The facts for people."""
+    rows = _first_rows(facts)
     if facts["noise_left"] is not None:
         cost = facts["noise_bits"]
         dear = "" if cost is None else f"; {cost:.2g} bits for a number whose level is sure"
@@ -196,4 +263,4 @@ def _text(facts: dict[str, Any]) -> str:
         ("solver", f"{facts['solver_error']:.3g} nats a sample, by halving the tolerance"),
         ("cost", f"{facts['evaluations']} evaluations, {facts['seconds_each']:.3g} s a sample"),
     ]
-    return "\n".join(f"{name:>9}  {text}" for name, text in rows)
+    return _aligned(rows)

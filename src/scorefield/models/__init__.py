@@ -5,6 +5,7 @@ from scorefield.models.computing import Computing
 from scorefield.models.likelihoods import (
     between,
     bits_per_dim,
+    bounds,
     codes,
     data_of,
     decoded,
@@ -19,6 +20,7 @@ __all__ = [
     "Model",
     "between",
     "bits_per_dim",
+    "bounds",
     "check_device",
     "codes",
     "data_of",

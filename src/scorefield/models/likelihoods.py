@@ -14,9 +14,11 @@ from scorefield.core.levels import Dequantisation, Levels, data_log_likelihood
 from scorefield.core.likelihood import LogLikelihood, decode, encode, normal_prior, slerp
 from scorefield.core.objective import NULL_LABEL
 from scorefield.core.ode import Solver
+from scorefield.core.variational import VariationalBound, variational_bound
 from scorefield.data.base import DataSpec, Split
 from scorefield.errors import InputError
 from scorefield.models.model import Model
+from scorefield.samplers.grids import UniformTime
 from scorefield.samplers.noise import seeded
 
 
@@ -119,10 +121,9 @@ def likelihoods(
         InputError: for settings that do not fit the data.
     """
     levels, schedule = levels_of(model.spec), model.denoiser.schedule
-    mean = torch.tensor(model.spec.mean).reshape(-1, *[1] * (len(model.spec.shape) - 1))
     settings: dict[str, Any] = {"solver": solver, "probes": probes, "probe": probe, "exact": exact}
     settings |= {
-        "prior": normal_prior(schedule, mean, model.spec.sigma_data),
+        "prior": normal_prior(schedule, _mean(model.spec), model.spec.sigma_data),
         "dequantisation": dequantisation or ("none" if levels is None else "uniform"),
     }
     for part, part_label, start in _batches(model, x, label, batch):
@@ -130,6 +131,55 @@ def likelihoods(
         yield data_log_likelihood(
             model.denoiser, part, levels, noise=noise, **settings, **_condition(part_label)
         )
+
+
+def bounds(
+    model: Model,
+    x: Tensor,
+    label: Tensor | None = None,
+    *,
+    steps: int = 1000,
+    seed: int = 0,
+    batch: int = 64,
+) -> Iterator[VariationalBound]:
+    """The variational bounds of data in nats, as densities, a batch at a time.
+
+    The chain takes steps that are even in time from t = 1 to t_min: of a `DDPM` of as many knots, its own.
+    Its variances are those for white data of the model's mean and σ_data. Sample i's noise depends on
+    the seed and on i only.
+
+    Arguments:
+        model: a trained model.
+        x: data in the model's units, shape (N, ...).
+        label: classes, shape (N,); none for an unconditional model.
+        steps: times of the chain; at least 1.
+        seed: of the noise.
+        batch: samples computed at once; at least 1.
+
+    Raises:
+        InputError: for steps below 1, or a model of coupled noise, which has no such bound.
+    """
+    if not model.recipe.objective.coupling.gives_score:
+        kind = type(model.recipe.objective.coupling).__name__
+        raise InputError(
+            f"a variational bound needs noise that is independent of the data, and this model was "
+            f"trained with {kind} pairs"
+        )
+    levels, schedule = levels_of(model.spec), model.denoiser.schedule
+    times = UniformTime().times(schedule, steps)
+    density = 0.0 if levels is None else math.prod(model.spec.shape) * math.log(levels.spacing)
+    for part, part_label, start in _batches(model, x, label, batch):
+        found = variational_bound(
+            model.denoiser,
+            part,
+            times,
+            mean=_mean(model.spec),
+            variance=model.spec.sigma_data**2,
+            levels=levels,
+            noise=seeded(seed, range(start, start + len(part))),
+            **_condition(part_label),
+        )
+        yield found._replace(log_prob=found.log_prob - density)
 
 
 def codes(
@@ -191,6 +241,10 @@ def between(a: Tensor, b: Tensor, n: int) -> Tensor:
         raise InputError(f"the number of codes from end to end must be at least 2, got {n}")
     weights = torch.linspace(0, 1, n, dtype=torch.float64)
     return torch.stack([slerp(a, b, float(w)) for w in weights], 1).flatten(0, 1)
+
+
+def _mean(spec: DataSpec) -> Tensor:
+    return torch.tensor(spec.mean).reshape(-1, *[1] * (len(spec.shape) - 1))
 
 
 def _batches(
