@@ -50,7 +50,7 @@ TEACHER = 160
 CALIBRATING = 512  # samples of a calibration
 
 # Steps and the noise level σ/α where guidance ends, for each budget: as many evaluations of the network.
-EARLY = {5: (6, 1.0), 8: (9, 0.45), 10: (11, 0.45)}
+EARLY = {5: (6, 1.0), 8: (9, 0.45), 10: (11, 0.3)}
 
 DEFAULT, CALIBRATED = "gaussian-residual, network", "gaussian-residual, calibrated"
 ENDING = "gaussian-residual, calibrated, guidance ends early"
