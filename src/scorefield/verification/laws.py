@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedule import Schedule
 from scorefield.core.schedules import VE, VP, Flow, SubVP
@@ -137,20 +138,22 @@ def law_by_count(sampler: Sampler, place: Place, n: int = 4000, steps: int = 80)
 
 def energy_share(sampler: Sampler, place: Place, n: int = 400) -> float:
     """The energy distance of samples to exact draws over the 99 % quantile of 199 relabelings."""
-    path = VP()
-    denoiser, generator = mixture(path, place), torch.Generator().manual_seed(9)
+    denoiser = mixture(VP(), place)
+    return energy_to_law(sampler, denoiser, denoiser, place, n, 9)
+
+
+def energy_to_law(
+    sampler: Sampler, denoiser: Denoiser, law: MixtureDenoiser, place: Place, n: int, seed: int
+) -> float:
+    """The same of a denoiser's samples and draws of a law, after 200 even steps of log-SNR."""
+    path, generator = denoiser.schedule, torch.Generator().manual_seed(seed)
     sampler = on_grid(sampler, grid=UniformLogSNR())
-    start = place.tensor(float(path(1.0)[1]) * place.normal(n, 2, seed=10))
+    start = place.tensor(float(path(1.0)[1]) * place.normal(n, 2, seed=seed + 1))
     walk = trajectory(denoiser, start, sampler, 200, noise=unseeded(generator))
     (last,) = deque(walk, maxlen=1)
     alpha, sigma = (float(v) for v in path(last.t))
-    exact = alpha * denoiser.draw(n, generator) + sigma * place.double.normal(n, 2, seed=11).cpu()
-    return energy_over_band(last.x.double().cpu(), exact, generator)
-
-
-def energy_over_band(x: Tensor, y: Tensor, generator: torch.Generator) -> float:
-    """The energy distance of n points to n others over the 99 % quantile of 199 relabelings."""
-    n, both = len(x), torch.cat([x, y])
+    fresh = place.double.normal(n, 2, seed=seed + 2).cpu()
+    both = torch.cat([last.x.double().cpu(), alpha * law.draw(n, generator) + sigma * fresh])
     apart = torch.cdist(both, both)
     sign = torch.cat([torch.ones(n), -torch.ones(n)]).double()
     orders = [torch.randperm(2 * n, generator=generator) for _ in range(199)]
