@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from scorefield import (
+    CFG,
     DataSpec,
     Denoiser,
     GaussianResidual,
@@ -88,7 +89,7 @@ def calibrate_run(
             advance(found.share, f"error {found.error:.3g}, {found.before:.3g} before")
     write_sampling(out, replace(way, sampler=found.sampler, steps=steps))
     words = f"{run} --weights raw" if weights == "raw" else run
-    evaluations = steps + (0 if labels is None else _second_ones(led, found.sampler, steps, way))
+    evaluations = steps + _second_ones(led, found.sampler, steps)
     say(
         f"error {found.error:.4g} on noise that only chose between rounds, {found.before:.4g} by the rule\n"
         f"{steps} steps, {evaluations} evaluations of the network for a sample\n"
@@ -121,12 +122,11 @@ def _way(model: Model, guidance: float | None, least: float | None) -> Sampling:
     return way
 
 
-def _second_ones(led: Denoiser, sampler: GaussianResidual, steps: int, way: Sampling) -> int:
+def _second_ones(led: Denoiser, sampler: GaussianResidual, steps: int) -> int:
     """How many steps ask the network without the label too."""
-    if way.guidance in (None, 0, 1):
+    if not isinstance(led, CFG) or led.scale in (0, 1):
         return 0
     assert led.moments is not None  # it was calibrated
     # The first time is the start, which is crossed without an evaluation.
     _, *times = sampler.times(led.schedule, steps, 1.0, led.moments.sigma_data)
-    alpha, sigma = led.schedule(torch.stack(times))
-    return int((sigma >= way.guidance_least * alpha).sum())
+    return int(led.counts(torch.stack(times)).sum())

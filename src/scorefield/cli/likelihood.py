@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ from scorefield import (
 )
 from scorefield.cli.options import Json, Number, Weights, Whole
 from scorefield.cli.output import bar, say
-from scorefield.models import bounds, data_of, levels_of, likelihoods
+from scorefield.models import bounds, data_of, levels_of, likelihoods, usual_dequantisation
+
+Part = TypeVar("Part", LogLikelihood, VariationalBound)
 
 LOOKED_AT = 4  # samples that are done again to half the tolerance
 
@@ -94,12 +96,10 @@ def likelihood(
         return
     ask: dict[str, Any] = {"probes": probes, "probe": probe, "exact": exact, "seed": seed}
     ask |= {"dequantisation": dequantisation, "batch": batch}
-    begin, parts, done = time.perf_counter(), [], 0
+    begin = time.perf_counter()
     with bar(f"likelihood of {run}", as_json=as_json) as advance:
-        for found in likelihoods(model, x, labels, solver=solver, **ask):
-            parts.append(found)
-            done += len(found.log_prob)
-            advance(done / len(x), f"{_mean(_all(parts, 'log_prob')):.1f} nats")
+        found = likelihoods(model, x, labels, solver=solver, **ask)
+        parts = _gathered(found, len(x), advance)
         seconds = time.perf_counter() - begin
         solver_error = _solver_error(model, x, labels, solver, _all(parts, "log_prob"), ask)
     facts |= {
@@ -116,7 +116,19 @@ def likelihood(
     say(_text(facts), as_json=as_json, event="done", run=run, **facts)
 
 
-def _all(parts: list[LogLikelihood], field: Literal["log_prob", "error"]) -> Tensor:
+def _gathered(
+    found: Iterator[Part], count: int, advance: Callable[[float, str], None]
+) -> list[Part]:
+    """Every batch's, with the mean so far told as they come."""
+    parts: list[Part] = []
+    for part in found:
+        parts.append(part)
+        log_prob = _all(parts, "log_prob")
+        advance(len(log_prob) / count, f"{_mean(log_prob):.1f} nats")
+    return parts
+
+
+def _all(parts: Sequence[Part], field: Literal["log_prob", "error"]) -> Tensor:
     return torch.cat([getattr(part, field).cpu() for part in parts])
 
 
@@ -156,15 +168,11 @@ def _bounded(
     advance: Callable[[float, str], None],
 ) -> dict[str, Any]:
     """A chain's bound, and the means of its parts in nats."""
-    begin, found, terms = time.perf_counter(), [], []
-    for part in chain:
-        found.append(part.log_prob.cpu())
-        terms.append(torch.stack([part.prior, part.steps.sum(1), part.data]).cpu())
-        log_prob = torch.cat(found)
-        advance(len(log_prob) / count, f"{_mean(log_prob):.1f} nats")
+    begin, parts = time.perf_counter(), _gathered(chain, count, advance)
+    terms = [torch.stack([p.prior, p.steps.sum(1), p.data]).cpu() for p in parts]
     prior, steps, data = torch.cat(terms, 1).mean(1).tolist()
     return {
-        **_measured(model, log_prob),
+        **_measured(model, _all(parts, "log_prob")),
         "prior_nats": prior,
         "steps_nats": steps,
         "data_nats": data,
@@ -189,9 +197,8 @@ def _ways(
 ) -> dict[str, str]:
     """How the figures were come by, in words."""
     exact = bool((_all(parts, "error") == 0).all())
-    plain = "none" if levels_of(model.spec) is None else "uniform"
     return {
-        "dequantisation": dequantisation or plain,
+        "dequantisation": dequantisation or usual_dequantisation(model.spec),
         "trace": "exact" if exact else f"{probes} {probe}",
         "prior": "normal, with the data's mean and variance",
     }

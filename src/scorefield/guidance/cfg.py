@@ -46,6 +46,15 @@ class CFG(Denoiser):
         self.scale = scale
         self.least = least
 
+    def counts(self, t: Tensor) -> Tensor:
+        """Whether w counts at times t, of their shape: σ/α is at least the least noise level.
+
+        Arguments:
+            t: times.
+        """
+        alpha, sigma = self.schedule(as_time(t))
+        return sigma >= self.least * alpha
+
     def forward(self, x: Tensor, t: Tensor, **cond: Tensor | None) -> Tensor:
         label = cond.get("label")
         if label is None or self.scale == 1:
@@ -53,8 +62,7 @@ class CFG(Denoiser):
             return plain
         null = torch.full_like(label, NULL_LABEL)
         if self.least > 0:
-            alpha, sigma = self.schedule(as_time(t))
-            counts = (sigma >= self.least * alpha).to(label.device)
+            counts = self.counts(t).to(label.device)
             if not bool(counts.any()):
                 led: Tensor = self.denoiser(x, t, **cond)
                 return led

@@ -11,6 +11,7 @@ from scorefield.models.likelihoods import (
     decoded,
     levels_of,
     likelihoods,
+    usual_dequantisation,
 )
 from scorefield.models.model import Model
 
@@ -31,4 +32,5 @@ __all__ = [
     "read_card",
     "save",
     "store_sampling",
+    "usual_dequantisation",
 ]

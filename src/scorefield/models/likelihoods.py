@@ -33,6 +33,15 @@ def levels_of(spec: DataSpec) -> Levels | None:
     return Levels(spec.low, spec.high, spec.levels)
 
 
+def usual_dequantisation(spec: DataSpec) -> Dequantisation:
+    """What is done with levels unless asked otherwise: 'uniform', or 'none' for real numbers.
+
+    Arguments:
+        spec: the description of the data.
+    """
+    return "none" if levels_of(spec) is None else "uniform"
+
+
 def bits_per_dim(log_prob: Tensor, spec: DataSpec) -> Tensor:
     """Bits a number of a sample, from a log-density in nats in the model's units.
 
@@ -124,7 +133,7 @@ def likelihoods(
     settings: dict[str, Any] = {"solver": solver, "probes": probes, "probe": probe, "exact": exact}
     settings |= {
         "prior": normal_prior(schedule, _mean(model.spec), model.spec.sigma_data),
-        "dequantisation": dequantisation or ("none" if levels is None else "uniform"),
+        "dequantisation": dequantisation or usual_dequantisation(model.spec),
     }
     for part, part_label, start in _batches(model, x, label, batch):
         noise = seeded(seed, range(start, start + len(part)))

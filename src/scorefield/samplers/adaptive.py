@@ -172,7 +172,7 @@ class _Halts:
     def reach(self, t: Tensor, x: Tensor) -> None:
         """Keep the states x of those that are, at times t, where they next stop."""
         here = (t == self.ahead()) & (self.passed < len(self.stops))
-        for i in sorted(set(self.passed[here].tolist())):
+        for i in set(self.passed[here].tolist()):
             self.states[i] = torch.where(rows(here & (self.passed == i), x), x, self.states[i])
         self.passed += here.long()
 
