@@ -29,6 +29,7 @@ from scorefield.verification import (
     orders,
     posteriors,
     ramps,
+    trained,
 )
 from scorefield.verification import schedules as paths
 
@@ -173,9 +174,9 @@ class HalfOrder(OneStep):
 
 @pytest.mark.slow
 def test_a_stochastic_sampler_of_the_wrong_order_is_found():
-    assert orders.order_in_law(Loud(factor=1.0), PLACE) > 0.7
-    assert orders.order_in_law(Loud(), PLACE) < 0.7
-    assert orders.order_in_law(HalfOrder(), PLACE) < 0.7
+    assert orders.order_in_law(Loud(factor=1.0), 1, PLACE) > 0.7
+    assert orders.order_in_law(Loud(), 1, PLACE) < 0.7
+    assert orders.order_in_law(HalfOrder(), 1, PLACE) < 0.7
     assert orders.strong_order(HalfOrder(), PLACE) < 0.9
 
 
@@ -298,3 +299,8 @@ def test_a_posterior_that_is_off_is_found(monkeypatch):
 def test_a_stop_on_the_way_is_not_another_sampler():
     assert identities.ends_apart(Euler(), replace(Euler()), VP(), PLACE) == 0
     assert identities.ends_apart(Euler(), Lazy(), VP(), PLACE) > 1e-6
+
+
+@pytest.mark.slow
+def test_a_network_that_has_learnt_little_is_found():
+    assert trained.divergence("50steps", PLACE) > 0.02

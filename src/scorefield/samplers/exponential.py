@@ -135,15 +135,17 @@ class SDEDPMSolverPP(DataPrediction):
 
         x_s = (σ_s/σ_t) e^{-ηh} x_t + α_s (1 - e^{-(1+η)h}) P̄ + σ_s √(1 - e^{-2ηh}) z,   h = λ_s - λ_t
 
-    with P̄ the mean of the polynomial P of `DPMSolverPP` weighted by e^{(1+η)λ}. ``order`` is that of
-    the deterministic part; the law converges with order 1 at least.
+    with P̄ the mean of the polynomial P of `DPMSolverPP` weighted by e^{(1+η)λ}. The law converges with
+    order 1 or 2 as ``order`` says, and with order 2 for 3: a polynomial through noisy estimates of x₀
+    does not know when within a step the noise came.
 
     Arguments:
         grid: the times to visit.
-        order: 1, 2 or 3 estimates of x₀ in the polynomial.
+        order: 1, 2 or 3 estimates of x₀ in the polynomial; the order of the method without noise.
         eta: η, how much fresh noise; above 0.
 
-    Reference: Lu et al. 2022, DPM-Solver++, eq. 18, for orders 1 and 2. arXiv:2211.01095
+    Reference: Lu et al. 2022, DPM-Solver++, eq. 18, for orders 1 and 2; Crowson 2023, k-diffusion,
+        sample_dpmpp_3m_sde, for order 3. arXiv:2211.01095, https://github.com/crowsonkb/k-diffusion
     """
 
     eta: float = 1.0

@@ -12,6 +12,7 @@ from scorefield.verification import (
     posteriors,
     ramps,
     schedules,
+    trained,
 )
 from scorefield.verification.claims import Claim, Finding, Place, verify
 from scorefield.verification.model import model_claims
@@ -29,6 +30,7 @@ CLAIMS = (
     *guidance.CLAIMS,
     *posteriors.CLAIMS,
     *learning.CLAIMS,
+    *trained.CLAIMS,
 )
 
 __all__ = [
