@@ -33,6 +33,23 @@ def unknown(thing: str, name: object, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {thing} '{name}'{hint} (known: {', '.join(names) or 'none'})")
 
 
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number, or is too small a one.
+
+    Arguments:
+        name: what it is a number of, such as "steps".
+        value: what was given.
+        least: the smallest that is right.
+
+    Raises:
+        InputError: with the value and what would be right.
+    """
+    if not hasattr(value, "__index__"):
+        raise InputError(f"{name} must be a whole number, at least {least}, got {value!r}")
+    if value.__index__() < least:
+        raise InputError(f"{name} must be at least {least}, got {value}")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out, or that more was asked for than can be counted.
 

@@ -311,6 +311,7 @@ def test_a_sampler_is_no_solver(run, mixture, normal):
     ("ask", "words"),
     [
         ({"probes": 0}, "probes must be at least 1, got 0"),
+        ({"probes": 2.5}, "probes must be a whole number, at least 1, got 2.5"),
         ({"probe": "normal"}, "probe must be 'rademacher' or 'gaussian', got 'normal'"),
     ],
 )

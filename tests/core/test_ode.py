@@ -175,6 +175,7 @@ def test_steps_that_run_out_are_reported_with_where_they_led():
         (lambda: DormandPrince(atol=-1.0), "atol must lie above 0 and below 1, got -1.0"),
         (lambda: DormandPrince(rtol=math.nan), "rtol"),
         (lambda: DormandPrince(max_steps=0), "max_steps must be at least 1, got 0"),
+        (lambda: DormandPrince(max_steps=1.5), "max_steps must be a whole number, at least 1"),
         (lambda: FixedSteps("rk5"), "method must be one of euler, midpoint, heun, rk4, got 'rk5'"),
         (lambda: FixedSteps(steps=0), "steps must be at least 1, got 0"),
         (lambda: DormandPrince().solve(growing, torch.ones(3, 2).long(), 0, 1), "floating point"),

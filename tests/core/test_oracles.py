@@ -252,6 +252,7 @@ def test_data_without_spread_have_no_moments(normal):
     [
         (torch.zeros(()), torch.eye(1), "were expected"),
         (torch.tensor([0.0, math.nan]), torch.eye(2), "means must be finite"),
+        (torch.zeros(2), torch.full((2, 2), math.nan), "covariances must be finite"),
         (torch.zeros(2), torch.tensor([[1.0, 0.9], [0.0, 1.0]]), "must be symmetric"),
     ],
 )

@@ -23,7 +23,7 @@ from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.ode import DormandPrince, Progress, Slope, Solver, root_mean_square
 from scorefield.core.schedule import Schedule
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 
 Prior = Callable[[Tensor], Tensor]
 EXACT_UP_TO = 64  # numbers in a sample up to which the exact trace is the default
@@ -114,8 +114,7 @@ def log_likelihood(
     Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 39 and eq. 40;
         Grathwohl et al. 2019, FFJORD, eq. 7. arXiv:2011.13456, arXiv:1810.01367
     """
-    if probes < 1:
-        raise InputError(f"probes must be at least 1, got {probes}")
+    check_count("probes", probes)
     if probe not in ("rademacher", "gaussian"):
         raise InputError(f"probe must be 'rademacher' or 'gaussian', got '{probe}'")
     schedule, dim = denoiser.schedule, x[0].numel()

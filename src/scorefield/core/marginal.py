@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scorefield.core.broadcast import expand
 from scorefield.core.normal import log_mass
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 
 WIDEST = 1e4  # of the law's width: more noise than this leaves nothing to know
 LEAST = 1e-16  # of a normal law in a piece; less is lost in rounding
@@ -46,8 +46,7 @@ class Marginal:
     masses: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.pieces < 0:
-            raise InputError(f"pieces must be at least 0, got {self.pieces}")
+        check_count("pieces", self.pieces, 0)
         if not self.edges and not self.masses:
             return
         if self.pieces == 0 or len(self.edges) != len(self.masses) + 1 or not self.masses:

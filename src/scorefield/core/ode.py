@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.broadcast import expand, rows
-from scorefield.errors import InputError, unknown
+from scorefield.errors import InputError, check_count, unknown
 
 Slope = Callable[[Tensor, Tensor], Tensor]
 Norm = Callable[[Tensor], Tensor]
@@ -192,8 +192,7 @@ class FixedSteps(Solver):
         if self.method not in _TABLEAUX:
             known = ", ".join(_TABLEAUX)
             raise InputError(f"method must be one of {known}, got '{self.method}'")
-        if self.steps < 1:
-            raise InputError(f"steps must be at least 1, got {self.steps}")
+        check_count("steps", self.steps)
 
     def finer(self) -> FixedSteps:
         return replace(self, steps=2 * self.steps)
@@ -245,8 +244,7 @@ class DormandPrince(Solver):
         for name in ("rtol", "atol"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} must lie above 0 and below 1, got {getattr(self, name)}")
-        if self.max_steps < 1:
-            raise InputError(f"max_steps must be at least 1, got {self.max_steps}")
+        check_count("max_steps", self.max_steps)
 
     def finer(self) -> DormandPrince:
         return replace(self, rtol=self.rtol / 2, atol=self.atol / 2)

@@ -62,8 +62,9 @@ class MixtureDenoiser(Denoiser):
             )
         if not bool((weights > 0).all()):
             raise InputError(f"weights must be positive, got {weights.tolist()}")
-        if not bool(means.isfinite().all()):
-            raise InputError("means must be finite numbers")
+        for name, numbers in (("means", means), ("covariances", covariances)):
+            if not bool(numbers.isfinite().all()):
+                raise InputError(f"{name} must be finite numbers")
         if not torch.allclose(covariances, covariances.mT, rtol=1e-4, atol=1e-7):
             raise InputError("covariances must be symmetric")
         variances, basis = torch.linalg.eigh(covariances.double())

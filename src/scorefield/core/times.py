@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.schedule import Schedule
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ class KnotTimes(FixedTimes):
     steps: int = 1000
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps must be at least 1, got {self.steps}")
+        check_count("steps", self.steps)
 
     def __call__(self, schedule: Schedule, u: Tensor) -> Tensor:
         return _usable(schedule, (torch.floor(u * self.steps) + 1) / self.steps)
@@ -178,8 +177,7 @@ class ImportanceTimes(Times):
     floor: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.stretches < 1:
-            raise InputError(f"stretches must be at least 1, got {self.stretches}")
+        check_count("stretches", self.stretches)
         if not 0 < self.floor <= 1:
             raise InputError(f"floor must be above 0 and up to 1, got {self.floor}")
 

@@ -26,7 +26,7 @@ def draw_density(
         P(cell) ∝ p(its centre),   uniform within a cell
 
     A function is no setting that a file could hold, so this is not a data set of its own: save the
-    points, and train on the file with ``data.kind=arrays``.
+    points, and train on the file with ``data=arrays``.
 
     Arguments:
         density: values at points (M, D), at least 0, shape (M,).

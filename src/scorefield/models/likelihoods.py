@@ -16,7 +16,7 @@ from scorefield.core.objective import NULL_LABEL
 from scorefield.core.ode import Solver
 from scorefield.core.variational import VariationalBound, variational_bound
 from scorefield.data.base import DataSpec, Split
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.models.model import Model
 from scorefield.samplers.grids import UniformTime
 from scorefield.samplers.noise import seeded
@@ -79,8 +79,7 @@ def data_of(
         InputError: for n below 1, a split that is not there, data in other units than the model's, or
             another word for ``label``.
     """
-    if n < 1:
-        raise InputError(f"the number of samples must be at least 1, got {n}")
+    check_count("the number of samples", n)
     if label not in ("data", "none"):
         raise InputError(f"label must be 'data' or 'none', got '{label}'")
     if label == "none" and model.classes and model.neutral >= 0:
@@ -259,8 +258,7 @@ def _mean(spec: DataSpec) -> Tensor:
 def _batches(
     model: Model, x: Tensor, label: Tensor | None, batch: int
 ) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-    if batch < 1:
-        raise InputError(f"batch must be at least 1, got {batch}")
+    check_count("batch", batch)
     if tuple(x.shape[1:]) != model.spec.shape:
         raise InputError(f"the model is for shape {model.spec.shape}, got {tuple(x.shape[1:])}")
     device = next(model.denoiser.parameters()).device

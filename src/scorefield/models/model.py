@@ -13,7 +13,7 @@ from torch import Tensor
 from scorefield.core.denoisers import Denoiser, NetworkDenoiser
 from scorefield.core.objective import NULL_LABEL
 from scorefield.data.base import DataSpec
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.guidance.cfg import CFG
 from scorefield.models.computing import Computing, batch_for, computed, failure, operations, worth
 from scorefield.nets.engine import Engine
@@ -320,10 +320,8 @@ class Model:
 
 
 def _check_count(n: int, batch: int) -> None:
-    if n < 1:
-        raise InputError(f"the number of samples must be at least 1, got {n}")
-    if batch < 1:
-        raise InputError(f"batch must be at least 1, got {batch}")
+    check_count("the number of samples", n)
+    check_count("batch", batch)
 
 
 def _check_places(n: int, first: int) -> None:

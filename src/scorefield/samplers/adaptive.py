@@ -14,7 +14,7 @@ from scorefield.core.broadcast import expand, rows
 from scorefield.core.ode import Ending, Unfinished, check_ending
 from scorefield.core.schedule import LOG_SNR_FLOOR, Schedule
 from scorefield.core.sde import reverse_drift
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.noise import Noise
@@ -69,8 +69,7 @@ class AdaptiveSDE(Sampler):
         for name in ("rtol", "atol"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
-        if self.max_steps < 1:
-            raise InputError(f"max_steps must be at least 1, got {self.max_steps}")
+        check_count("max_steps", self.max_steps)
         check_ending(self.unfinished)
 
     @property

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.denoisers import Denoiser
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.samplers.base import Conditioned, sample
 from scorefield.samplers.calibration_walks import DAMPING, Equations, Walks, distances
 from scorefield.samplers.residual import GaussianResidual
@@ -86,8 +86,7 @@ def calibrate(
     """
     if len(x) < 2:
         raise InputError(f"a calibration needs at least 2 samples, got {len(x)}")
-    if steps < 2:
-        raise InputError(f"steps must be at least 2, got {steps}")
+    check_count("steps", steps, 2)
     sampler = GaussianResidual() if sampler is None else sampler
     if not isinstance(sampler, GaussianResidual):
         raise InputError(f"only GaussianResidual() can be calibrated, got {sampler!r}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.schedule import Schedule
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,7 @@ class Grid(ABC):
 
 def check_request(schedule: Schedule, n: int, start: float) -> None:
     """Refuse a number of times or a start that no grid can have."""
-    if not hasattr(n, "__index__"):
-        raise InputError(f"steps must be a whole number, at least 1, got {n!r}")
-    if n < 1:
-        raise InputError(f"steps must be at least 1, got {n}")
+    check_count("steps", n)
     if not schedule.t_min < start <= 1:
         raise InputError(f"start must lie above {schedule.t_min:g} and up to 1, got {start}")
 
@@ -145,8 +142,7 @@ class Knots(Grid):
     count: int = 1000
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise InputError(f"count must be at least 1, got {self.count}")
+        check_count("count", self.count)
 
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0

@@ -13,7 +13,7 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import noise_from
 from scorefield.core.schedule import Schedule
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.samplers.base import Denoise, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformLogSNR
 from scorefield.samplers.noise import Noise
@@ -67,8 +67,7 @@ class AnnealedLangevin(Sampler):
     stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.langevin_steps < 1:
-            raise InputError(f"langevin_steps must be at least 1, got {self.langevin_steps}")
+        check_count("langevin_steps", self.langevin_steps)
         if not 0 < self.step_size < 4:
             raise InputError(f"step_size must lie between 0 and 4, got {self.step_size}")
 

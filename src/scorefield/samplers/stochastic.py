@@ -15,7 +15,7 @@ from scorefield.core.broadcast import expand
 from scorefield.core.denoisers import noise_from
 from scorefield.core.schedule import Schedule
 from scorefield.core.sde import reverse_drift, transition
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.samplers.base import Denoise, OneStep, Sampler, Step, posterior_step
 from scorefield.samplers.grids import Grid, UniformTime
 from scorefield.samplers.langevin import langevin_step
@@ -151,8 +151,7 @@ class PredictorCorrector(Sampler):
             not 0 < self.snr < 1
         ):  # from 1 on δ > 2 v where data are points, and the corrector diverges
             raise InputError(f"snr must lie between 0 and 1, got {self.snr}")
-        if self.corrector_steps < 0:
-            raise InputError(f"corrector_steps must be at least 0, got {self.corrector_steps}")
+        check_count("corrector_steps", self.corrector_steps, 0)
 
     @property
     def stochastic(self) -> bool:
