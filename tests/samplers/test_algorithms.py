@@ -16,6 +16,7 @@ from scorefield.samplers.exponential import DPMSolverPP, SDEDPMSolverPP
 from scorefield.samplers.flow import Euler, Heun
 from scorefield.samplers.grids import Karras, Knots, UniformLogSNR, UniformTime
 from scorefield.samplers.noise import unseeded
+from scorefield.samplers.runge_kutta import DormandPrinceFlow
 from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector, ReverseDiffusion
 
 
@@ -188,6 +189,8 @@ class Counting(torch.nn.Module):
         *(kind() for kind in SAMPLERS.values() if kind().evaluations_per_step > 0),
         PredictorCorrector(corrector_steps=0),
         PredictorCorrector(corrector_steps=3),
+        PredictorCorrector(predictor=Heun(), corrector_steps=2),
+        PredictorCorrector(predictor=DormandPrinceFlow()),
         DPMSolverPP(order=3),
     ],
     ids=repr,
@@ -326,6 +329,34 @@ def test_predictor_corrector_is_its_papers(path, correctors, mixture, normal):
     assert close(states(denoiser, x, sampler, 9), torch.stack(expected), 1e-9)
     if correctors == 0:
         assert torch.equal(states(denoiser, x, sampler, 9), states(denoiser, x, EulerMaruyama(), 9))
+
+
+def test_any_sampler_predicts(mixture, normal):
+    """Heun's step of EDM, Algorithm 2, then Langevin steps; a multistep method takes its first step."""
+    path = VE()
+    denoiser, x, z = mixture(path), 50 * normal(4, 2), replay()
+    times, y, expected = UniformTime().times(path, 9), x, [x]
+    for t, s in pairwise(times):
+        apart = path.sigma(s) - path.sigma(t)
+        first = (y - denoiser(y, t)) / path.sigma(t)
+        guess = y + apart * first
+        y = y + apart * (first + (guess - denoiser(guess, s)) / path.sigma(s)) / 2
+        for _ in range(2):
+            size = 2 * (0.2 * path.sigma(s)) ** 2
+            y = y + size * denoiser.score(y, s) + torch.sqrt(2 * size) * z(y)
+        expected.append(y)
+    expected.append(denoiser(y, times[-1]))
+    sampler = PredictorCorrector(predictor=Heun(), corrector_steps=2, snr=0.2)
+    assert close(states(denoiser, x, sampler, 9), torch.stack(expected), 1e-9)
+    many, one = (PredictorCorrector(predictor=kind) for kind in (DPMSolverPP(order=3), DDIM()))
+    assert close(states(denoiser, x, many, 9), states(denoiser, x, one, 9), 1e-12)
+
+
+def test_a_predictor_that_gets_no_further_ends_the_walk(mixture, normal):
+    flow = DormandPrinceFlow(max_steps=1, unfinished="denoise")
+    *_, last = trajectory(mixture(VP()), normal(3, 2), PredictorCorrector(predictor=flow), 3)
+    assert float(last.t) > 0.5
+    assert bool(last.x0.isfinite().all())
 
 
 def test_reverse_diffusion_is_its_papers_on_the_chain(mixture, normal):

@@ -53,6 +53,29 @@ def test_it_is_its_papers_algorithm(mixture, normal):
     assert torch.allclose(last.x, y, rtol=1e-8, atol=1e-9)
 
 
+def test_a_start_below_an_interval_gets_no_more_noise_than_it_had(mixture, normal):
+    """An edit starts where the picture is half noise: what lies above is not to be walked again."""
+    path = VE(0.002, 80.0)
+    start = float(path.time(-2 * torch.log(torch.tensor(0.1, dtype=torch.float64))))
+    seen = []
+
+    class Watched(type(mixture(path))):
+        def forward(self, x, t, **cond):
+            seen.append(float(path(t)[1]))
+            return super().forward(x, t, **cond)
+
+    denoiser = mixture(path)
+    denoiser.__class__ = Watched
+    x = 0.1 * normal(4, 2)
+    sampler = Restart(intervals=((0.05, 0.3, 2, 3), (0.2, 0.4, 1, 2)))
+    sample(denoiser, x, sampler, 6, start=start)
+    assert max(seen) <= 0.1 * (1 + 1e-6)
+    assert len(seen) == 2 * 5 + 1 + 2 * 2 * 3  # the second interval lies above the start
+    heun = Restart(intervals=((0.2, 0.4, 1, 2),))
+    same = [sample(mixture(path), x, s, 6, start=start) for s in (heun, Heun())]
+    assert torch.equal(*same)
+
+
 def test_without_intervals_it_is_heun(schedule, mixture, normal):
     denoiser, x = mixture(schedule), normal(4, 2)
     sampler = Restart(intervals=())
@@ -123,8 +146,16 @@ def test_an_interval_below_the_grid_is_refused(mixture, normal):
 
 
 @pytest.mark.parametrize(
-    "interval", [(0.3, 0.06, 1, 1), (0.0, 1.0, 1, 1), (0.1, 1.0, 0, 1), (0.1, 1.0, 1, 0)]
+    ("interval", "words"),
+    [
+        ((0.3, 0.06, 1, 1), "each of intervals needs 0 < low < high, got 0.3 and 0.06"),
+        ((0.0, 1.0, 1, 1), "each of intervals needs 0 < low < high, got 0.0 and 1.0"),
+        ((0.1, 0.3, 2), r"each of intervals is \(low, high, K, N\), got \(0.1, 0.3, 2\)"),
+        ((0.1, 1.0, 0, 1), "K of each of intervals must be at least 1, got 0"),
+        ((0.1, 1.0, 1.5, 2), "K of each of intervals must be a whole number, at least 1, got 1.5"),
+        ((0.1, 1.0, 1, 0), "N of each of intervals must be at least 1, got 0"),
+    ],
 )
-def test_impossible_intervals_are_refused(interval):
-    with pytest.raises(InputError, match="each of intervals needs"):
+def test_impossible_intervals_are_refused(interval, words):
+    with pytest.raises(InputError, match=words):
         Restart(intervals=(interval,))

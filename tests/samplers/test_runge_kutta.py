@@ -103,6 +103,17 @@ def test_samples_that_did_arrive_are_as_without_the_request(mixture, normal):
     )
 
 
+def test_a_step_for_all_samples_suits_the_worst(mixture, normal):
+    """With steps of their own samples do not depend on each other; with one for all they do."""
+    denoiser, x = mixture(VP()), normal(6, 2)
+    exact = sample(denoiser, x, DormandPrinceFlow(rtol=1e-10, atol=1e-10), 2)
+    for per_sample in (True, False):
+        sampler = DormandPrinceFlow(per_sample=per_sample)
+        together, alone = sample(denoiser, x, sampler, 2), sample(denoiser, x[:1], sampler, 2)
+        assert torch.equal(together[:1], alone) is per_sample
+        assert torch.allclose(together, exact, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     "settings", [{"rtol": 0.0}, {"atol": math.nan}, {"max_steps": 0}, {"unfinished": "x"}]
 )

@@ -14,10 +14,11 @@ from torch import Tensor
 from scorefield.core.broadcast import expand
 from scorefield.core.schedule import Schedule
 from scorefield.core.sde import transition
-from scorefield.errors import InputError
+from scorefield.errors import InputError, check_count
 from scorefield.samplers.base import Denoise, Sampler, Step
 from scorefield.samplers.flow import heun_step
 from scorefield.samplers.grids import Grid, Karras
+from scorefield.samplers.linear import noise_to_signal
 from scorefield.samplers.noise import Noise
 
 RHO = 7.0  # the levels within an interval are those of EDM
@@ -31,9 +32,9 @@ class Restart(Sampler):
         backward   x_low = Heun's method from x_high in N steps;   K times over
 
     When the walk reaches the time of the grid nearest to an interval's lower level (below its upper one),
-    it restarts from the upper one, or from the path's end if that is lower. Levels are σ/α. Each
-    interval costs 2 K N evaluations however many steps the grid has, so the error falls with order 2 only
-    when N grows with the grid.
+    it restarts from the upper one, or from where the walk began if that is lower: no more noise is added
+    than there was. Levels are σ/α. Each interval costs 2 K N evaluations however many steps the grid has,
+    so the error falls with order 2 only when N grows with the grid.
 
     Arguments:
         grid: the times to visit.
@@ -51,13 +52,14 @@ class Restart(Sampler):
     order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        for low, high, repeats, steps in self.intervals:
+        for interval in self.intervals:
+            if len(interval) != 4:
+                raise InputError(f"each of intervals is (low, high, K, N), got {interval}")
+            low, high, repeats, steps = interval
             if not 0 < low < high < math.inf:
                 raise InputError(f"each of intervals needs 0 < low < high, got {low} and {high}")
-            if repeats < 1 or steps < 1:
-                raise InputError(
-                    f"each of intervals needs K and N of at least 1, got {repeats} and {steps}"
-                )
+            check_count("K of each of intervals", repeats)
+            check_count("N of each of intervals", steps)
 
     @property
     def stochastic(self) -> bool:
@@ -74,12 +76,18 @@ class Restart(Sampler):
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
     ) -> Iterator[Step]:
-        anchors = [_anchor(schedule, times, low, high) for low, high, _, _ in self.intervals]
+        begin = noise_to_signal(schedule, times[0])
+        intervals = [
+            (low, min(high, begin), repeats, steps)
+            for low, high, repeats, steps in self.intervals
+            if low < begin
+        ]
+        anchors = [_anchor(schedule, times, low, high) for low, high, _, _ in intervals]
         for t, s in pairwise(times):
             x0 = denoise(x, t)
             yield Step(t, x, x0)
             x = heun_step(denoise, schedule, x, x0, t, s)
-            for anchor, (_, high, repeats, steps) in zip(anchors, self.intervals, strict=True):
+            for anchor, (_, high, repeats, steps) in zip(anchors, intervals, strict=True):
                 if s == anchor:
                     for _ in range(repeats):
                         x = _restarted(denoise, schedule, x, s, high, steps, noise)

@@ -25,13 +25,14 @@ class DormandPrinceFlow(Sampler):
         dw/dlog θ = θ (cos θ w - x̂₀)/sin θ,   w = x/r,   α = r cos θ,   σ = r sin θ
 
     Its accuracy is set by the tolerances. The grid only says where to stop and look, which costs at least
-    eight evaluations a time; two times are enough. Each sample has its own steps.
+    eight evaluations a time; two times are enough.
 
     Arguments:
         grid: the times to land on.
         rtol: the relative tolerance of a step; above 0.
         atol: the absolute tolerance of a step in w, whose scale is 1; above 0.
         max_steps: the steps that may be tried between two times; at least 1.
+        per_sample: each sample has its own steps; else one step for all, which suits the worst.
         unfinished: what is made of samples that these do not bring to the end: 'error', or 'denoise',
             which gives x̂₀ where each of them is.
 
@@ -46,6 +47,7 @@ class DormandPrinceFlow(Sampler):
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 10_000
+    per_sample: bool = True
     unfinished: Ending = "error"
     order: ClassVar[int] = 5
     stochastic: ClassVar[bool] = False
@@ -55,7 +57,7 @@ class DormandPrinceFlow(Sampler):
         check_ending(self.unfinished)
 
     def _solver(self) -> DormandPrince:
-        return DormandPrince(self.rtol, self.atol, self.max_steps)
+        return DormandPrince(self.rtol, self.atol, self.max_steps, per_sample=self.per_sample)
 
     @property
     def evaluations_per_step(self) -> int:

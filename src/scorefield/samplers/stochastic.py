@@ -119,17 +119,22 @@ class ReverseDiffusion(OneStep):
 class PredictorCorrector(Sampler):
     """A step of the reverse SDE, then Langevin steps that pull the state back to its marginal.
 
-        predictor   x ← any one-step sampler's step from t to s
+        predictor   x ← a walk of any sampler from t to s
         corrector   x ← x + δ ∇log p_s(x) + √(2δ) z,   δ = 2 (snr σ_s)²
 
     Published, δ = 2 (snr ‖z‖/‖∇log p‖)² with norms averaged over the batch, so that a sample depends on
-    its neighbours. Since ‖σ ∇log p‖ = ‖ε̂‖, whose mean square is at most that of z and equal to it
-    where the data fill few dimensions, we take the norms' ratio to be σ.
+    its neighbours, and on VP α_i times that. Since ‖σ ∇log p‖ = ‖ε̂‖, whose mean square is at most that
+    of z and equal to it where the data fill few dimensions, we take the norms' ratio to be σ, and no α.
+
+    What a predictor remembers of earlier steps is of states that have been corrected since: each of its
+    walks begins anew, so that of a multistep method the first step is taken, of order 1.
 
     Arguments:
         grid: the times to visit.
-        predictor: the sampler whose steps are corrected; its own grid is not used.
-        corrector_steps: Langevin steps after each predictor step; at least 0.
+        predictor: the sampler whose steps are corrected, any but `Restart`, whose intervals span many;
+            its own grid is not used.
+        corrector_steps: Langevin steps after each predictor step; at least 0, with which it is the
+            predictor alone.
         snr: the size of a Langevin step relative to the noise; between 0 and 1.
 
     Reference: Song et al. 2021, Score-Based Generative Modeling through SDEs, Algorithms 2 to 5.
@@ -137,15 +142,16 @@ class PredictorCorrector(Sampler):
     """
 
     grid: Grid = UniformTime()
-    predictor: OneStep = EulerMaruyama()
+    predictor: Sampler = EulerMaruyama()
     corrector_steps: int = 1
     snr: float = 0.16
     order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.predictor, OneStep):
+        if not isinstance(self.predictor, Sampler) or self.predictor.extra_evaluations:
             raise InputError(
-                f"predictor must be a one-step sampler, as EulerMaruyama(), got {self.predictor!r}"
+                "predictor must be a sampler that does the same in each of its steps, as "
+                f"EulerMaruyama(), got {self.predictor!r}"
             )
         if (
             not 0 < self.snr < 1
@@ -159,15 +165,33 @@ class PredictorCorrector(Sampler):
 
     @property
     def evaluations_per_step(self) -> int:
-        return 1 + self.corrector_steps
+        own = self.predictor.evaluations_per_step
+        return own + self.corrector_steps if own else 0
+
+    @property
+    def needs(self) -> str:
+        return self.predictor.needs
 
     def walk(
         self, denoise: Denoise, schedule: Schedule, x: Tensor, times: Tensor, noise: Noise
     ) -> Iterator[Step]:
+        if self.corrector_steps == 0:
+            yield from self.predictor.walk(denoise, schedule, x, times, noise)
+            return
         for t, s in pairwise(times):
-            x0 = denoise(x, t)
-            yield Step(t, x, x0)
-            x = self.predictor.step(schedule, x, x0, t, s, noise)
-            for _ in range(self.corrector_steps):
-                x = langevin_step(schedule, x, denoise(x, s), s, 4 * self.snr**2, noise)
+            step = None
+            for step in self.predictor.walk(denoise, schedule, x, torch.stack([t, s]), noise):
+                if step.t > s:
+                    yield step
+            if step is None or step.t > s:
+                return  # it could not go on, and has said so
+            x = self._corrected(denoise, schedule, step, noise)
         yield Step(times[-1], x, denoise(x, times[-1]))
+
+    def _corrected(self, denoise: Denoise, schedule: Schedule, step: Step, noise: Noise) -> Tensor:
+        """The state after the Langevin steps; the first takes the estimate that the predictor ended in."""
+        s, x, x0 = step
+        for i in range(self.corrector_steps):
+            x0 = denoise(x, s) if i else x0
+            x = langevin_step(schedule, x, x0, s, 4 * self.snr**2, noise)
+        return x
