@@ -112,8 +112,11 @@ def test_rules_that_are_not_there_are_refused():
         ResidualGrid(rule="networks")
     with pytest.raises(InputError, match="rule"):
         GaussianResidual(rule="networks")
-    with pytest.raises(InputError, match="crowding must be above -1, got -1"):
-        ResidualGrid(crowding=-1)
+    for bad in (-1, math.inf):
+        with pytest.raises(InputError, match=f"crowding must be above -1 and finite, got {bad}"):
+            ResidualGrid(crowding=bad)
+    with pytest.raises(InputError, match="offset must be above 0 and finite, got inf"):
+        GaussianResidual(offset=math.inf)
 
 
 def test_offset_for_networks(mixture, normal):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from scorefield.core.denoisers import Denoiser
+from scorefield.core.likelihood import decode, encode, log_likelihood
 from scorefield.core.moments import moments_of
 from scorefield.core.schedules import VP, Cosine, Flow
 from scorefield.errors import InputError
@@ -20,6 +21,7 @@ from scorefield.samplers.exponential import DPMSolverPP, SDEDPMSolverPP
 from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras, UniformLogSNR, UniformTime
 from scorefield.samplers.noise import seeded
+from scorefield.samplers.restart import Restart
 from scorefield.samplers.runge_kutta import DormandPrinceFlow
 from scorefield.samplers.stochastic import EulerMaruyama, PredictorCorrector
 
@@ -228,6 +230,7 @@ def test_impossible_walks_are_refused_at_the_call(run, mixture):
         (PredictorCorrector, {"snr": 0.0}),
         (PredictorCorrector, {"corrector_steps": -1}),
         (PredictorCorrector, {"predictor": "euler_maruyama"}),
+        (PredictorCorrector, {"predictor": Restart()}),
     ],
 )
 def test_impossible_settings_are_refused(kind, settings):
@@ -242,3 +245,13 @@ def test_states_of_whole_numbers_are_refused(gaussian):
         sample(exact, x, DDIM(), 5)
     with pytest.raises(InputError, match="floating point numbers"):
         exact.score(x, torch.tensor(0.3))
+    for lead in (encode, decode, log_likelihood):
+        with pytest.raises(InputError, match=r"floating point numbers, got torch\.int64"):
+            lead(exact, x)
+        with pytest.raises(InputError, match="states to start from must be finite"):
+            lead(exact, x.double() / 0)
+
+
+def test_negative_shapes_are_refused(gaussian):
+    with pytest.raises(InputError, match=r"a shape has no negative numbers, got \(-1, 2\)"):
+        sample(gaussian(VP()), (-1, 2), DDIM(), 5)

@@ -38,6 +38,20 @@ def check_floating(x: Tensor) -> None:
         raise InputError(f"states must be floating point numbers, got {x.dtype}")
 
 
+def check_states(x: Tensor) -> None:
+    """Refuse states that no sampler and no flow can start from: whole numbers, infinite ones, NaN.
+
+    Arguments:
+        x: states.
+
+    Raises:
+        InputError: with what they are.
+    """
+    check_floating(x)
+    if not bool(x.isfinite().all()):
+        raise InputError("the states to start from must be finite, and some are not")
+
+
 def rows(value: Tensor, like: Tensor) -> Tensor:
     """One entry for each sample, as (B, 1, ..., 1) where ``like`` is, in its own dtype.
 

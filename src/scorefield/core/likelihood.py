@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scorefield.core.angle import angular_slope, log_angle, radius, time_at
-from scorefield.core.broadcast import expand
+from scorefield.core.broadcast import check_states, expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.ode import DormandPrince, Progress, Slope, Solver, root_mean_square
 from scorefield.core.schedule import Schedule
@@ -117,7 +117,8 @@ def log_likelihood(
     check_count("probes", probes)
     if probe not in ("rademacher", "gaussian"):
         raise InputError(f"probe must be 'rademacher' or 'gaussian', got '{probe}'")
-    schedule, dim = denoiser.schedule, x[0].numel()
+    check_states(x)
+    schedule, dim = denoiser.schedule, math.prod(x.shape[1:])
     full = dim <= EXACT_UP_TO if exact is None else exact
     directions = _basis(x) if full else _probes(x, probes, probe, noise)
     columns = 1 if full else probes
@@ -199,7 +200,7 @@ def slerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
 
 def _basis(x: Tensor) -> list[Tensor]:
     """The unit vectors of a sample, each of the shape of one."""
-    units = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
+    units = torch.eye(math.prod(x.shape[1:]), dtype=x.dtype, device=x.device)
     return [unit.reshape(x.shape[1:]).expand_as(x) for unit in units]
 
 
@@ -258,6 +259,7 @@ def _carried(
     solver: Solver | None,
     cond: dict[str, Tensor | None],
 ) -> Tensor:
+    check_states(x)
     schedule = denoiser.schedule
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from scorefield.core.broadcast import check_floating, expand
+from scorefield.core.broadcast import check_states, expand
 from scorefield.core.denoisers import Denoiser, check_finite
 from scorefield.core.moments import Moments
 from scorefield.core.schedule import Schedule
@@ -69,7 +69,8 @@ class Sampler(ABC):
 
         Methods with a memory begin with a step of order 1, which costs nothing where x̂₀ hardly changes,
         as at σ/α far above the data's. From a start among the data they are of order 2 at most, but for
-        `UniPC` and `SASolver`, whose correctors make that good.
+        `UniPC` and `SASolver`, whose correctors make that good. In `Restart`, `PredictorCorrector` and
+        `AnnealedLangevin` a part of the error is of steps that a finer grid leaves as they are.
         """
 
     @property
@@ -196,9 +197,9 @@ def trajectory(
             numbers or not finite.
     """
     if isinstance(x, Tensor):
-        check_floating(x)
-        if not bool(x.isfinite().all()):
-            raise InputError("the states to start from must be finite, and some are not")
+        check_states(x)
+    elif not all(size >= 0 for size in x):
+        raise InputError(f"a shape has no negative numbers, got {tuple(x)}")
     schedule = denoiser.schedule
     moments = denoiser.moments
     spread = 1.0 if moments is None else moments.sigma_data

@@ -87,6 +87,8 @@ def calibrate(
     if len(x) < 2:
         raise InputError(f"a calibration needs at least 2 samples, got {len(x)}")
     check_count("steps", steps, 2)
+    if batch is not None:
+        check_count("batch", batch)
     sampler = GaussianResidual() if sampler is None else sampler
     if not isinstance(sampler, GaussianResidual):
         raise InputError(f"only GaussianResidual() can be calibrated, got {sampler!r}")

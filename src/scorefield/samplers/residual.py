@@ -190,8 +190,8 @@ class GaussianResidual(Sampler):
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3):
             raise InputError(f"order must be 1, 2 or 3, got {self.order}")
-        if self.offset is not None and not self.offset > 0:
-            raise InputError(f"offset must be above 0, got {self.offset}")
+        if self.offset is not None and not 0 < self.offset < math.inf:
+            raise InputError(f"offset must be above 0 and finite, got {self.offset}")
         if self.rule not in RULES:
             raise unknown("rule", self.rule, RULES)
         if self.final not in ("integrate", "denoise"):
@@ -235,8 +235,8 @@ class GaussianResidual(Sampler):
         """
         if moments is None:
             raise InputError(
-                "gaussian-residual needs the mean and covariance of the data, which this model does "
-                "not have; dpm++ needs none"
+                "gaussian-residual needs the mean and covariance of the data, not all 0, which this "
+                "model does not have; dpm++ needs none"
             )
         offset = RULES[self.rule].numbers(n).offset if self.offset is None else self.offset
         return Walker(gaussian_flow(schedule, moments, (offset * moments.sigma_data) ** 2, x), self)

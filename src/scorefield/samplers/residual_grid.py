@@ -107,8 +107,8 @@ class ResidualGrid(Grid):
             raise unknown("rule", self.rule, RULES)
         for name, least in (("first", 0), ("last", 0), ("crowding", -1)):
             value = getattr(self, name)
-            if value is not None and not value > least:
-                raise InputError(f"{name} must be above {least}, got {value}")
+            if value is not None and not least < value < math.inf:
+                raise InputError(f"{name} must be above {least} and finite, got {value}")
 
     def times(
         self, schedule: Schedule, n: int, start: float = 1.0, sigma_data: float = 1.0
