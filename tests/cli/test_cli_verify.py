@@ -61,6 +61,10 @@ def test_json_lines(capsys, claims, strict):
     ("words", "hint"),
     [
         (["verify", "--only", "nonsense"], "no claim has 'nonsense' in its name"),
+        (
+            ["verify", "--only", "energy"],
+            "the claims with 'energy' in their name take long: add --all",
+        ),
         (["verify", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         (["verify", "runs/nowhere"], "no model at runs/nowhere"),
         (["verify", "--dtype", "float16"], "float16"),

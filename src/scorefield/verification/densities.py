@@ -9,13 +9,16 @@ import torch
 
 from scorefield.core.likelihood import log_likelihood
 from scorefield.core.ode import DormandPrince, Solver
+from scorefield.core.oracles import GaussianDenoiser
 from scorefield.core.schedule import Schedule
 from scorefield.core.schedules import VP
+from scorefield.core.variational import variational_bound
 from scorefield.data.base import DataSpec
 from scorefield.models.likelihoods import bits_per_dim
+from scorefield.samplers.grids import UniformLogSNR
 from scorefield.samplers.noise import unseeded
 from scorefield.verification.claims import Claim, Place
-from scorefield.verification.problems import SMOOTH, mixture, states
+from scorefield.verification.problems import MIDDLE, SMOOTH, clock, mixture, states, wide_mixture
 
 
 def solved_likelihood(path: Schedule, place: Place, solver: Solver | None = None) -> float:
@@ -35,6 +38,41 @@ def probed_likelihood(place: Place) -> float:
     found = log_likelihood(denoiser, x, exact=False, noise=noise).log_prob
     right = log_likelihood(denoiser, x[:1], exact=True).log_prob
     return float((found.mean() - right[0]).abs() / (found.std() / math.sqrt(len(x))))
+
+
+def score_in_many_dimensions(dim: int, place: Place) -> float:
+    """The score of a mixture's denoiser against the derivative of its log p_t, in units of 1/σ."""
+    denoiser, worst = wide_mixture(dim, place.double), 0.0
+    for time in MIDDLE:
+        t = clock(time)
+        alpha, sigma = (float(v) for v in VP()(t))
+        x = alpha * place.double.normal(8, dim) + sigma * place.double.normal(8, dim, seed=1)
+        slope = torch.func.grad(lambda x, t=t: denoiser.log_prob(x, t).sum())(x)
+        worst = max(worst, float((denoiser.score(x, t) - slope).abs().max()) * sigma)
+    return worst
+
+
+def shipped_bound(times: int, place: Place) -> float:
+    """The library's variational_bound of white Gaussian data, whose reverse steps are exact: -log p itself.
+
+    ε = ±1 has the mean and the square of ε, and the bound is a quadratic form in it.
+    """
+    mean, variance = 0.4, 0.6
+    data = torch.tensor([mean] * 2).double(), variance * torch.eye(2, dtype=torch.float64)
+    denoiser = place.put(GaussianDenoiser(VP(), *data))
+    x, grid = states(denoiser, place.double, VP().t_min), UniformLogSNR().times(VP(), times)
+    found = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+    for sign in (1.0, -1.0):
+        bound = variational_bound(
+            denoiser,
+            x,
+            grid,
+            mean=mean,
+            variance=variance,
+            noise=partial(torch.full_like, fill_value=sign),
+        )
+        found = found + 0.5 * bound.log_prob
+    return float((found - denoiser.log_prob(x)).abs().max())
 
 
 def bits_of_even_levels(levels: int, low: float, high: float, place: Place) -> float:
@@ -65,6 +103,24 @@ CLAIMS = (
             slow=kind != "vp",
         )
         for kind, path in SMOOTH.items()
+    ),
+    *(
+        Claim(
+            f"score of a mixture in {dim} dimensions is ∇ log p_t",
+            "Efron 2011, eq. 1.4",
+            partial(score_in_many_dimensions, dim),
+            1e-10,
+        )
+        for dim in (1, 16, 64)
+    ),
+    *(
+        Claim(
+            f"variational_bound by {times} times is log p for white Gaussian data, nats",
+            "Sohl-Dickstein et al. 2015, eq. 14",
+            partial(shipped_bound, times),
+            1e-9,
+        )
+        for times in (2, 20)
     ),
     Claim(
         "Hutchinson's trace is unbiased",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -25,14 +26,7 @@ def regret(place: Place) -> float:
     x̂₀ is the denoiser of data that are 0.3 too wide, x̂₀* the true one's.
     """
     path, worst = VP(), 0.0
-    true = line(path, place.double)
-    wide = MixtureDenoiser(
-        path,
-        torch.tensor(WEIGHTS),
-        true.means.cpu(),
-        (torch.tensor(SPREADS, dtype=torch.float64) ** 2 + 0.09)[:, None, None],
-    )
-    wide = place.put(wide)
+    true, wide = line(path, place.double), widened(path, place)
     x0, eps, weight = (place.double.tensor(v) for v in _square())
     for time in (0.15, 0.35, 0.6):
         t = clock(time)
@@ -43,6 +37,33 @@ def regret(place: Place) -> float:
         apart = (weight * (other - ideal) ** 2).sum()
         worst = max(worst, abs(float(gap / apart - 1)))
     return worst
+
+
+def divergence(place: Place) -> float:
+    """KL(p ‖ q) = ∫ E_p‖D_p - D_q‖²/σ² d log σ, of the data and of data that are 0.3 too wide; relative.
+
+    By quadrature over noise levels, and over the line at each, against ∫ p log p/q of the densities.
+    """
+    path = VE(1e-3, 1e3)
+    true, wide = line(path, place.double), widened(path, place)
+    y = place.double.tensor(torch.linspace(-8, 8, 4001, dtype=torch.float64))[:, None]
+    log_p, log_q = (d.log_prob(y, 0.0) for d in (true, wide))
+    exact = torch.trapezoid(log_p.exp() * (log_p - log_q), y[:, 0])
+    gaps, log_levels = [], torch.linspace(math.log(1e-3), math.log(1e3), 601, dtype=torch.float64)
+    for log_level in log_levels:
+        level = float(log_level.exp())
+        t, x = path.time(-2 * log_level), (1 + level) * y
+        apart = (true(x, t) - wide(x, t))[:, 0].square() * true.log_prob(x, t).exp()
+        gaps.append(torch.trapezoid(apart, x[:, 0]).cpu() / level**2)
+    found = torch.trapezoid(torch.stack(gaps), log_levels)
+    return abs(float(found / exact.cpu()) - 1)
+
+
+def widened(path: Schedule, place: Place) -> MixtureDenoiser:
+    """The denoiser of `line`, of data with 0.3² more variance."""
+    data = line(path, place.double)
+    parts = data.log_weights.exp(), data.means, (data.variances + 0.09)[:, :, None]
+    return place.put(MixtureDenoiser(path, *(part.cpu() for part in parts)))
 
 
 def _square() -> tuple[Tensor, Tensor, Tensor]:
@@ -183,6 +204,12 @@ def expected_loss(place: Place) -> float:
 
 CLAIMS = (
     Claim("regret is the squared distance to the ideal", "Vincent 2011, section 4", regret, 1e-6),
+    Claim(
+        "KL is what two denoisers are apart at all noise levels",
+        "Song et al. 2021, Maximum Likelihood Training, theorem 1",
+        divergence,
+        1e-4,
+    ),
     Claim("least loss from the norm of the score", "Stein 1981; Efron 2011", expected_loss, 1e-8),
     *(
         Claim(

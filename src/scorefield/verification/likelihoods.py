@@ -22,7 +22,14 @@ from scorefield.samplers.base import posterior_step
 from scorefield.samplers.grids import UniformLogSNR
 from scorefield.verification.claims import Claim, Place
 from scorefield.verification.flows import line
-from scorefield.verification.problems import SMOOTH, clock, gaussian, mixture, states
+from scorefield.verification.problems import (
+    SMOOTH,
+    clock,
+    gaussian,
+    mixture,
+    states,
+    wide_mixture,
+)
 from scorefield.verification.schedules import runge_kutta
 
 
@@ -80,12 +87,8 @@ def mixture_likelihood(path: Schedule, place: Place) -> float:
 
 def wide_likelihood(dim: int, place: Place) -> float:
     """The error in nats for a mixture of three Gaussians in many dimensions, on VP."""
-    generator = torch.Generator().manual_seed(dim)
-    means = torch.randn(3, dim, generator=generator, dtype=torch.float64)
-    roots = torch.randn(3, dim, dim, generator=generator, dtype=torch.float64) / math.sqrt(dim)
-    spread = 0.3 * roots @ roots.mT + 0.05 * torch.eye(dim, dtype=torch.float64)
-    denoiser = place.put(MixtureDenoiser(VP(), torch.tensor([0.5, 0.3, 0.2]), means, spread))
-    x = place.double.tensor(denoiser.draw(4, generator))
+    denoiser = wide_mixture(dim, place)
+    x = place.double.tensor(denoiser.draw(4, torch.Generator().manual_seed(dim)))
     exact = denoiser.log_prob(x, VP().t_min)
     return float((flow_log_prob(denoiser, x, 60) - exact).abs().max())
 

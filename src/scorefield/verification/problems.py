@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -14,7 +15,7 @@ from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.denoisers import Denoiser
 from scorefield.core.oracles import GaussianDenoiser, MixtureDenoiser
 from scorefield.core.schedule import Schedule, as_time
-from scorefield.core.schedules import VE
+from scorefield.core.schedules import VE, VP
 from scorefield.errors import InputError
 from scorefield.recipes.catalog import SAMPLERS, SCHEDULES
 from scorefield.samplers.base import Sampler
@@ -54,6 +55,15 @@ MIXTURE = (
 def mixture(path: Schedule, place: Place) -> MixtureDenoiser:
     """Three Gaussians of the plane, of different weight, shape and orientation."""
     return place.put(MixtureDenoiser(path, *MIXTURE))
+
+
+def wide_mixture(dim: int, place: Place) -> MixtureDenoiser:
+    """Three Gaussians of any number of dimensions, on VP."""
+    generator = torch.Generator().manual_seed(dim)
+    means = torch.randn(3, dim, generator=generator, dtype=torch.float64)
+    roots = torch.randn(3, dim, dim, generator=generator, dtype=torch.float64) / math.sqrt(dim)
+    spread = 0.3 * roots @ roots.mT + 0.05 * torch.eye(dim, dtype=torch.float64)
+    return place.put(MixtureDenoiser(VP(), torch.tensor([0.5, 0.3, 0.2]), means, spread))
 
 
 def states(denoiser: Denoiser, place: Place, t: float, n: int = 16) -> Tensor:
