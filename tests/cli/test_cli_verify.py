@@ -65,6 +65,7 @@ def test_json_lines(capsys, claims, strict):
             ["verify", "--only", "energy"],
             "the claims with 'energy' in their name take long: add --all",
         ),
+        (["latent", "decode", "runs/nowhere", "z.npz", "--device", "cuda:77"], "device 'cuda:77'"),
         (["verify", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         (["verify", "runs/nowhere"], "no model at runs/nowhere"),
         (["verify", "--dtype", "float16"], "float16"),

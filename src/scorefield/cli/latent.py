@@ -33,6 +33,7 @@ def encode_data(
     atol: float = 1e-4,
     label: str = "data",
     batch: Whole = 64,
+    device: str = "cpu",
     weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
@@ -56,13 +57,15 @@ def encode_data(
         What a conditional model is told: data for the samples' own classes, or none.
     batch
         Samples computed at once.
+    device
+        Where to compute, such as cpu or cuda.
     weights
         Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     check_file(out, ".npz")
-    solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
+    solver, model = DormandPrince(rtol, atol), load(run, device=device, weights=weights)
     x, labels = data_of(model, split, n, label)  # type: ignore[arg-type]
     with bar(f"encoding with {run}", as_json=as_json) as advance:
         parts = codes(model, x, labels, solver=solver, batch=batch)
@@ -97,6 +100,7 @@ def decode_codes(
     atol: float = 1e-4,
     batch: Whole = 64,
     columns: Whole | None = None,
+    device: str = "cpu",
     weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
@@ -118,13 +122,15 @@ def decode_codes(
         Codes computed at once.
     columns
         Images in a row of the grid.
+    device
+        Where to compute, such as cpu or cuda.
     weights
         Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     check_file(out, ".png")
-    solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
+    solver, model = DormandPrince(rtol, atol), load(run, device=device, weights=weights)
     z, labels = _stored(latents, model)
     with bar(f"decoding with {run}", as_json=as_json) as advance:
         parts = decoded(model, z, labels, solver=solver, batch=batch)
@@ -147,6 +153,7 @@ def interpolate(
     seed: Whole = 0,
     label: Whole | None = None,
     batch: Whole = 64,
+    device: str = "cpu",
     weights: Weights = "ema",
     as_json: Json = False,
 ) -> None:
@@ -175,13 +182,15 @@ def interpolate(
         with a label everywhere.
     batch
         Codes computed at once.
+    device
+        Where to compute, such as cpu or cuda.
     weights
         Of a run folder: ema, averaged over training, or raw, those of its last step.
     as_json
         Print lines of JSON.
     """
     check_file(out, ".png")
-    solver, model = DormandPrince(rtol, atol), load(run, weights=weights)
+    solver, model = DormandPrince(rtol, atol), load(run, device=device, weights=weights)
     if n < 1:
         raise InputError(f"the number of pairs must be at least 1, got {n}")
     labels = model.labels(2 * n, model.neutral if label is None and model.classes else label)
