@@ -159,6 +159,7 @@ def test_there_is_nothing_to_resume(here, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_once_and_twice(here, small):
     slow = ["network.width=256", "network.depth=3", "training.batch=65536"]
     once = started(here / "once", "train", "moons", *small, *LONG)
