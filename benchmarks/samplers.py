@@ -26,7 +26,7 @@ import tables
 import torch
 from peers_environment import environment
 from problems import PROBLEMS
-from scores import BUDGETS, CLOCKED_BUDGET, SHAPES, Clock, net_seconds, read, score
+from scores import BUDGETS, CLOCKED_BUDGET, SHAPES, Clock, keep_memory, net_seconds, read, score
 
 from scorefield.core.ddpm import DDPM
 from scorefield.core.denoisers import Denoiser
@@ -59,7 +59,7 @@ def variants(names: list[str]) -> dict[str, Sampler]:
         grids = {"own": kind().grid, **{grid: GRIDS[grid]() for grid in OTHER_GRIDS}}
         grids = {key: grid for key, grid in grids.items() if key == "own" or grid != grids["own"]}
         fields = {field.name for field in dataclasses.fields(kind) if field.init}
-        orders = (2, 3) if "order" in fields else (None,)
+        orders = sorted({2, 3, kind().order}) if "order" in fields else (None,)
         for order, (where, grid) in itertools.product(orders, grids.items()):
             sampler = kind(grid=grid, **({} if order is None else {"order": order}))
             # An adaptive sampler has no number of evaluations to be compared at.
@@ -178,4 +178,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_memory()
     main()

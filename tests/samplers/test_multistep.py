@@ -13,7 +13,7 @@ from scorefield.samplers.ancestral import DDIM
 from scorefield.samplers.base import sample, trajectory
 from scorefield.samplers.exponential import DPMSolver, VExponential
 from scorefield.samplers.grids import UniformLogSNR, UniformTime
-from scorefield.samplers.multistep import mean_weights
+from scorefield.samplers.multistep import even_weights, mean_weights
 
 
 def number(v):
@@ -54,6 +54,18 @@ def test_weights_give_the_mean_of_a_cubic(rate, width):
     for k in range(4):
         mean = sum(float(w) * float(p) ** k for w, p in zip(weights, nodes, strict=True))
         assert mean == pytest.approx(integral(k) / integral(0), rel=1e-9, abs=1e-30)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("width", [1e-3, 0.1, 3.0])
+def test_even_weights_give_the_mean_of_each_power(count, width):
+    nodes = [width * v for v in (2.0, 2.7, 3.9, 4.4)[:count]]
+    start, end = nodes[0], nodes[0] - width
+    weights = even_weights(nodes, start, end)
+    for k in range(count):
+        mean = sum(w * p**k for w, p in zip(weights, nodes, strict=True))
+        exact = (end ** (k + 1) - start ** (k + 1)) / ((k + 1) * (end - start))
+        assert mean == pytest.approx(exact, rel=1e-12)
 
 
 @pytest.mark.parametrize("path", [VP(), VE()], ids=["vp", "ve"])

@@ -199,6 +199,12 @@ class DDPM(Schedule):
         times, values = _knots(self)
         return _interpolate(as_time(log_snr), values.flip(0), times.flip(0)).clamp(0, 1)
 
+    def rates(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        # By hand: λ' is at hand, and forward mode takes longer than all steps of a sampler.
+        alpha, sigma = self(t)
+        _, _, slope = _piece(as_time(t), *_knots(self))
+        return 0.5 * alpha * sigma**2 * slope, -0.5 * sigma * alpha**2 * slope
+
     def alpha(self, t: Tensor) -> Tensor:
         return torch.sqrt(torch.sigmoid(self.log_snr(t)))
 
@@ -217,7 +223,12 @@ def _knots(schedule: DDPM) -> tuple[Tensor, Tensor]:
 
 def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
     """Piecewise linear through increasing ``xs``; the end pieces go on beyond the ends."""
+    begin, value, slope = _piece(x, xs, ys)
+    return value + (x - begin) * slope
+
+
+def _piece(x: Tensor, xs: Tensor, ys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the piece that x lies in begins, the value there, and its slope."""
     xs, ys = xs.to(x.device), ys.to(x.device)
     i = torch.searchsorted(xs, x.detach().contiguous()).clamp(1, len(xs) - 1)
-    slope = (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1])
-    return ys[i - 1] + (x - xs[i - 1]) * slope
+    return xs[i - 1], ys[i - 1], (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1])

@@ -16,7 +16,7 @@ from scorefield.core.schedule import Schedule
 from scorefield.errors import InputError
 from scorefield.samplers.grids import Grid, UniformLogSNR
 from scorefield.samplers.linear import half_log_snr, noise_to_signal
-from scorefield.samplers.multistep import NoisePrediction, finite_nodes, mean_weights
+from scorefield.samplers.multistep import NoisePrediction, even_weights, finite_nodes, mean_weights
 
 # Newest first; each row is the mean over the next of equal steps of the polynomial through the last.
 ADAMS_BASHFORTH = (
@@ -95,7 +95,7 @@ class LMS(UpToFour):
 
     def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
         nodes = finite_nodes([noise_to_signal(schedule, t) for t in times])
-        return mean_weights(nodes, nodes[0], noise_to_signal(schedule, s), torch.ones_like)
+        return even_weights(nodes, nodes[0], noise_to_signal(schedule, s))
 
 
 @dataclass(frozen=True)

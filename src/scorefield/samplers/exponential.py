@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from scorefield.core.schedule import Schedule
@@ -25,8 +24,8 @@ from scorefield.samplers.linear import Mean, combined, half_log_snr, levels, mov
 from scorefield.samplers.multistep import (
     Multistep,
     NoisePrediction,
+    even_weights,
     exponential_weights,
-    mean_weights,
 )
 from scorefield.samplers.noise import Noise
 
@@ -242,7 +241,7 @@ class VExponential(Multistep):
 
     def weights(self, schedule: Schedule, times: Sequence[Tensor], s: Tensor) -> list[float]:
         nodes = [self._turned(schedule, t)[1] for t in times]
-        return mean_weights(nodes, nodes[0], self._turned(schedule, s)[1], torch.ones_like)
+        return even_weights(nodes, nodes[0], self._turned(schedule, s)[1])
 
     def advance(
         self,

@@ -22,6 +22,7 @@ from scorefield.samplers.noise import Noise
 from scorefield.samplers.quadrature import gauss_legendre
 
 QUADRATURE_POINTS = 32
+TWO_POINTS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)
 
 
 def mean_weights(
@@ -52,6 +53,25 @@ def mean_weights(
     shares = shares * density(p)
     out: Tensor = lagrange(nodes, variable(p)) @ (shares / shares.sum())
     return out.tolist()
+
+
+def even_weights(nodes: Sequence[float], start: float, end: float) -> list[float]:
+    """The same with w = 1 in the polynomial's own variable, for up to four nodes.
+
+    Gauss and Legendre's rule of two points is exact for cubics; in Python's own numbers it takes a
+    tenth of the time.
+
+    Arguments:
+        nodes: v_j, distinct and finite; four at most.
+        start: v where the mean begins.
+        end: v where it ends.
+    """
+    points = [start + (end - start) * share for share in TWO_POINTS]
+    return [sum(_lagrange_at(nodes, j, v) for v in points) / 2 for j in range(len(nodes))]
+
+
+def _lagrange_at(nodes: Sequence[float], j: int, v: float) -> float:
+    return math.prod((v - other) / (nodes[j] - other) for k, other in enumerate(nodes) if k != j)
 
 
 def lagrange(nodes: Sequence[float], v: Tensor) -> Tensor:
