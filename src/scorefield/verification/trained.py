@@ -74,7 +74,7 @@ def _log_prob(run: Path, x: Tensor, device: str) -> Tensor:
 
 CLAIMS = (
     Claim(
-        f"a perceptron, trained on a Swiss roll for {BUDGET}: KL to the density, nats",
+        "a perceptron trained on a Swiss roll: KL to the density, nats",
         "a mixture's density in closed form",
         partial(divergence, BUDGET),
         0.02,
