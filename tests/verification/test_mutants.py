@@ -235,7 +235,7 @@ def test_a_denoiser_that_is_off_is_found(shrunk):
     assert flows.error(flows.FINE, VP(), 2, 1.0, PLACE) > 1e-4
     assert abs(flows.order_of_runge_kutta(VP(), PLACE) - 4) > 0.25
     assert densities.solved_likelihood(VP(), PLACE) > 1e-3
-    assert densities.score_in_many_dimensions(16, PLACE) > 1e-4
+    assert identities.score_in_many_dimensions(16, PLACE) > 1e-4
     assert densities.shipped_bound(2, PLACE) > 1e-6
     assert ramps.ramp(PLACE) > 1e-4
     assert ramps.ramp_by_nodes(PLACE) > 1e-4

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from scorefield.errors import InputError
-from scorefield.verification.resuming import _differing, _finish, _losses, newest, ordeal
+from scorefield.verification.processes import finish
+from scorefield.verification.resuming import _differing, _losses, newest, ordeal
 
 
 def run(folder, weight, loss, step=4):
@@ -40,7 +41,7 @@ def test_what_only_one_run_has_is_a_difference(tmp_path):
 
 def test_a_run_that_fails_by_itself_is_told(tmp_path):
     with pytest.raises(InputError, match=r"ended with code \d+: .*no-such-module"):
-        _finish(["python3", "-m", "no-such-module", "-o"], tmp_path)
+        finish(["python3", "-m", "no-such-module", "-o"], tmp_path)
 
 
 @pytest.mark.slow

@@ -153,9 +153,8 @@ class PredictorCorrector(Sampler):
                 "predictor must be a sampler that does the same in each of its steps, as "
                 f"EulerMaruyama(), got {self.predictor!r}"
             )
-        if (
-            not 0 < self.snr < 1
-        ):  # from 1 on δ > 2 v where data are points, and the corrector diverges
+        # From 1 on δ > 2 v where data are points, and the corrector diverges.
+        if not 0 < self.snr < 1:
             raise InputError(f"snr must lie between 0 and 1, got {self.snr}")
         check_count("corrector_steps", self.corrector_steps, 0)
 

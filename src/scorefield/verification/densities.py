@@ -18,7 +18,7 @@ from scorefield.models.likelihoods import bits_per_dim
 from scorefield.samplers.grids import UniformLogSNR
 from scorefield.samplers.noise import unseeded
 from scorefield.verification.claims import Claim, Place
-from scorefield.verification.problems import MIDDLE, SMOOTH, clock, mixture, states, wide_mixture
+from scorefield.verification.problems import SMOOTH, mixture, states
 
 
 def solved_likelihood(path: Schedule, place: Place, solver: Solver | None = None) -> float:
@@ -38,18 +38,6 @@ def probed_likelihood(place: Place) -> float:
     found = log_likelihood(denoiser, x, exact=False, noise=noise).log_prob
     right = log_likelihood(denoiser, x[:1], exact=True).log_prob
     return float((found.mean() - right[0]).abs() / (found.std() / math.sqrt(len(x))))
-
-
-def score_in_many_dimensions(dim: int, place: Place) -> float:
-    """The score of a mixture's denoiser against the derivative of its log p_t, in units of 1/σ."""
-    denoiser, worst = wide_mixture(dim, place.double), 0.0
-    for time in MIDDLE:
-        t = clock(time)
-        alpha, sigma = (float(v) for v in VP()(t))
-        x = alpha * place.double.normal(8, dim) + sigma * place.double.normal(8, dim, seed=1)
-        slope = torch.func.grad(lambda x, t=t: denoiser.log_prob(x, t).sum())(x)
-        worst = max(worst, float((denoiser.score(x, t) - slope).abs().max()) * sigma)
-    return worst
 
 
 def shipped_bound(times: int, place: Place) -> float:
@@ -103,15 +91,6 @@ CLAIMS = (
             slow=kind != "vp",
         )
         for kind, path in SMOOTH.items()
-    ),
-    *(
-        Claim(
-            f"score of a mixture in {dim} dimensions is ∇ log p_t",
-            "Efron 2011, eq. 1.4",
-            partial(score_in_many_dimensions, dim),
-            1e-10,
-        )
-        for dim in (1, 16, 64)
     ),
     *(
         Claim(

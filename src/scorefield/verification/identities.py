@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scorefield.core.broadcast import expand
 from scorefield.core.ddpm import DDPM, LinearBetas
 from scorefield.core.denoisers import Denoiser, NetworkDenoiser
-from scorefield.core.oracles import EmpiricalDenoiser
+from scorefield.core.oracles import EmpiricalDenoiser, MixtureDenoiser
 from scorefield.core.parameterizations import EDM, Parameterization
 from scorefield.core.schedule import Schedule
 from scorefield.core.schedules import VE, VP
@@ -23,7 +23,7 @@ from scorefield.samplers.flow import Heun
 from scorefield.samplers.grids import Karras, Knots, UniformLogSNR
 from scorefield.samplers.noise import seeded
 from scorefield.verification.claims import Claim, Place
-from scorefield.verification.problems import MIDDLE, PATHS, clock, mixture, states
+from scorefield.verification.problems import MIDDLE, PATHS, clock, mixture, states, wide_mixture
 
 LEVELS = (0.02, *MIDDLE, 0.98)
 
@@ -100,11 +100,20 @@ def edm_table(place: Place) -> float:
 
 def score_of_density(path: Schedule, place: Place) -> float:
     """The score of a mixture's denoiser against the derivative of its log p_t, in units of 1/σ."""
-    denoiser, worst = mixture(path, place.double), 0.0
+    return _score_apart(mixture(path, place.double), 2, place)
+
+
+def score_in_many_dimensions(dim: int, place: Place) -> float:
+    """The same of a mixture of any number of dimensions, on VP."""
+    return _score_apart(wide_mixture(dim, place.double), dim, place)
+
+
+def _score_apart(denoiser: MixtureDenoiser, dim: int, place: Place) -> float:
+    worst = 0.0
     for time in LEVELS:
-        t, x = clock(time), states(denoiser, place.double, time)
+        t, x = clock(time), states(denoiser, place.double, time, dim=dim)
         slope = torch.func.grad(lambda x, t=t: denoiser.log_prob(x, t).sum())(x)
-        error = (denoiser.score(x, t) - slope).abs().max() * float(path(t)[1])
+        error = (denoiser.score(x, t) - slope).abs().max() * float(denoiser.schedule(t)[1])
         worst = max(worst, float(error))
     return worst
 
@@ -242,6 +251,15 @@ CLAIMS = (
             1e-10,
         )
         for kind, path in PATHS.items()
+    ),
+    *(
+        Claim(
+            f"score of a mixture in {dim} dimensions is ∇ log p_t",
+            "Efron 2011, eq. 1.4",
+            partial(score_in_many_dimensions, dim),
+            1e-10,
+        )
+        for dim in (1, 16, 64)
     ),
     *(
         Claim(

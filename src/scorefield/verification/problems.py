@@ -66,10 +66,10 @@ def wide_mixture(dim: int, place: Place) -> MixtureDenoiser:
     return place.put(MixtureDenoiser(VP(), torch.tensor([0.5, 0.3, 0.2]), means, spread))
 
 
-def states(denoiser: Denoiser, place: Place, t: float, n: int = 16) -> Tensor:
-    """States at time t about where those of `gaussian` and `mixture` lie, shape (n, 2)."""
+def states(denoiser: Denoiser, place: Place, t: float, n: int = 16, dim: int = 2) -> Tensor:
+    """States at time t about where those of the problems here lie, shape (n, dim)."""
     alpha, sigma = (float(v) for v in denoiser.schedule(t))
-    return alpha * 0.9 * place.normal(n, 2) + sigma * place.normal(n, 2, seed=1)
+    return alpha * 0.9 * place.normal(n, dim) + sigma * place.normal(n, dim, seed=1)
 
 
 def clock(t: float) -> Tensor:

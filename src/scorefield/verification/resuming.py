@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from safetensors import safe_open
 
 from scorefield.errors import InputError
 from scorefield.verification.claims import Claim, Place
+from scorefield.verification.processes import finish, train_command
 
 RECIPE = (
     *("mnist10k", "network.width=8", "network.heads=2", "network.dropout=0.1"),
@@ -71,14 +71,14 @@ def ordeal(way: str, kills: int, seed: int = 0, device: str = "cpu") -> Ordeal:
     with tempfile.TemporaryDirectory() as folder:
         whole, cut = Path(folder, "whole"), Path(folder, "cut")
         command = _command(way, steps, device)
-        _finish(command, whole)
+        finish(command, whole, PATIENCE)
         torn, lost = 0, 0
         for kill in range(kills):
             target = chance.randint(SPACING * kill + 1, SPACING * (kill + 1))
             before = newest(cut)
             torn += _killed(command, cut, target, chance.uniform(0, 0.05), bool(kill % 2))
             lost = max(lost, before - newest(cut))
-        _finish(command, cut)
+        finish(command, cut, PATIENCE)
         differing = _differing(whole, cut)
         return Ordeal(differing, _losses(whole, cut), lost, kills, torn)
 
@@ -95,22 +95,7 @@ def _command(way: str, steps: int, device: str) -> list[str]:
         f"training.compile={compiled}",
         f"training.budget={steps}steps",
     ]
-    # A run takes the best device there is, or the processor.
-    where = "cpu" if device == "cpu" else "auto"
-    words = [*RECIPE, *settings, "--resume", "--device", where, "-o"]
-    return [sys.executable, "-m", "scorefield", "train", *words]
-
-
-def _finish(command: list[str], run: Path) -> None:
-    """Let a run come to its end."""
-    try:
-        done = subprocess.run(
-            [*command, str(run)], capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
-    except subprocess.TimeoutExpired:
-        raise InputError(f"a run did not end within {PATIENCE:.0f} s") from None
-    if done.returncode:
-        raise InputError(f"a run ended with code {done.returncode}: {done.stderr.strip()[-300:]}")
+    return train_command([*RECIPE, *settings, "--resume"], device)
 
 
 def _killed(command: list[str], run: Path, target: int, delay: float, writing: bool) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -14,9 +12,9 @@ from torch import Tensor
 
 from scorefield.core.oracles import MixtureDenoiser
 from scorefield.core.schedules import VP
-from scorefield.errors import InputError
 from scorefield.models import likelihoods, load
 from scorefield.verification.claims import Claim, Place
+from scorefield.verification.processes import finish, train_command
 
 POINTS, TRIED = 200_000, 2_000  # trained on, and judged by
 NOISE = 0.03  # standard deviation about the roll, whose radius is 1.3
@@ -47,20 +45,10 @@ def divergence(budget: str, place: Place) -> float:
         table, run = Path(folder, "roll.csv"), Path(folder, "run")
         rows = (f"{a:.9g},{b:.9g}" for a, b in drawn.tolist())
         table.write_text("\n".join(["x,y", *rows]), encoding="utf-8")
-        _train(table, run, budget, place.device)
+        settings = [f"training.budget={budget}", "data=csv", f"data.path={table}"]
+        finish(train_command([*RECIPE, *settings], place.device), run)
         log_prob = _log_prob(run, tried, place.device)
     return float((exact.log_prob(tried) - log_prob).mean())
-
-
-def _train(table: Path, run: Path, budget: str, device: str) -> None:
-    """Train on a table of points, in a process of its own."""
-    where = "cpu" if device == "cpu" else "auto"
-    settings = [*RECIPE, f"training.budget={budget}", "data=csv", f"data.path={table}"]
-    words = ["train", *settings, "--device", where, "-o", str(run)]
-    command = [sys.executable, "-m", "scorefield", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"a run ended with code {done.returncode}: {done.stderr.strip()[-300:]}")
 
 
 def _log_prob(run: Path, x: Tensor, device: str) -> Tensor:
